@@ -1,0 +1,237 @@
+"""The model bundle: what a revision serves, as a directory that the inference plane can load and trust.
+
+A bundle is immutable and self-describing. `bundle.json` (a `BundleManifest`) lists the SHA-256 of every
+other file, so the SHA-256 of `bundle.json` itself, the bundle's digest, vouches for the whole directory:
+
+    bundle.json
+    model.onnx                 runtime "onnx"
+    model/ requirements.txt    runtime "pyfunc": the MLflow model directory, and its own pinned requirements
+
+The builder writes it with `encode_manifest`, the inference server reads it with `decode_manifest`; both
+are strict, so a field that one of them does not know is an error and never a silent difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Literal
+
+import msgspec
+
+MANIFEST_NAME = "bundle.json"
+ONNX_FILE = "model.onnx"
+PYFUNC_DIRECTORY = "model"
+PYFUNC_REQUIREMENTS = "requirements.txt"
+
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+MAX_FILES = 10_000
+MAX_COLUMNS = 10_000
+
+ColumnType = Literal["boolean", "integer", "long", "float", "double", "string", "datetime"]
+"""MLflow's signature type names; integer is 32 bits, long 64, float 32, double 64."""
+
+Scalar = bool | int | float | str
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class _Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the wire types: immutable, by name only, and strict about unknown fields."""
+
+
+class Column(_Wire, frozen=True, kw_only=True):
+    """One named input or output of a model.
+
+    A column that is not `required` may be absent or null in a request. `missing` is the value that then
+    stands for it in an ONNX graph, which has no null; without it float columns become NaN, and a null in
+    a column of another type is refused by name. An isolated model always gets the null itself.
+    """
+
+    name: str
+    type: ColumnType
+    required: bool = True
+    missing: Scalar | None = None
+
+
+class Signature(_Wire, frozen=True, kw_only=True):
+    """The columns that a model takes and gives.
+
+    `layout` is "columns" for a table with named columns (MLflow `ColSpec`: the model sees a DataFrame),
+    and "tensor" for a matrix `[rows, columns]` (MLflow `TensorSpec` of shape (-1, n): the model sees one
+    array). A tensor's columns are listed as "0" to "n-1", all of one type.
+    """
+
+    inputs: tuple[Column, ...]
+    outputs: tuple[Column, ...] = ()
+    layout: Literal["columns", "tensor"] = "columns"
+
+
+class OnnxGraph(_Wire, frozen=True, kw_only=True):
+    """How the signature maps onto the graph in `model.onnx`.
+
+    `inputs` "columns": one graph input of shape [rows, 1] for each column, under the column's own name.
+    `inputs` "matrix": one graph input [rows, n], the columns side by side in the signature's order.
+    `prediction` names the graph output that holds what the model's `predict` gives (a label or a value).
+    `probabilities` names the output [rows, classes] in the order of the manifest's `classes` (convert
+    with `zipmap` off); it is needed when the manifest's `output` is "probability".
+    """
+
+    inputs: Literal["columns", "matrix"]
+    prediction: str
+    probabilities: str | None = None
+
+
+class EntityKey(_Wire, frozen=True, kw_only=True):
+    """A join key by which features are looked up, such as `customer_id`."""
+
+    name: str
+    type: ColumnType = "string"
+
+
+class FeatureRequest(_Wire, frozen=True, kw_only=True):
+    """The columns that the server looks up online when a caller sends entity keys only.
+
+    `columns` maps the model's column to the feature that fills it, written `view:feature`. Columns of the
+    signature that are not listed must come in the request.
+    """
+
+    entities: tuple[EntityKey, ...]
+    columns: dict[str, str]
+    service: str | None = None
+
+
+class Parity(_Wire, frozen=True, kw_only=True):
+    """Evidence that the converted graph answers as the original model does, on real rows."""
+
+    rows: int
+    max_abs_difference: float
+    tolerance: float
+    label_mismatches: int = 0
+
+
+class BundleManifest(_Wire, frozen=True, kw_only=True):
+    """The content of `bundle.json`.
+
+    `output` says what an answer's `predictions` hold: what the model's `predict` gives, or, for a binary
+    classifier with "probability", the probability of `classes[1]` as a float.
+    """
+
+    format: Literal[1] = 1
+    runtime: Literal["onnx", "pyfunc"]
+    signature: Signature
+    task: Literal["classification", "regression", "other"]
+    output: Literal["prediction", "probability"] = "prediction"
+    classes: tuple[Scalar, ...] | None = None
+    onnx: OnnxGraph | None = None
+    features: FeatureRequest | None = None
+    parity: Parity | None = None
+    metadata: dict[str, str] = {}
+    files: dict[str, str]
+
+
+class BundleError(ValueError):
+    """A bundle that is malformed, incomplete or not what its digest says."""
+
+
+def encode_manifest(manifest: BundleManifest) -> bytes:
+    """The bytes of `bundle.json`: keys sorted, so that equal manifests have equal digests."""
+    check_manifest(manifest)
+    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+
+
+def decode_manifest(data: bytes) -> BundleManifest:
+    """Reads and checks the bytes of `bundle.json`.
+
+    Raises:
+        BundleError: when they are too large, not valid, or contradict themselves.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{MANIFEST_NAME} is {len(data)} bytes, more than {MAX_MANIFEST_BYTES}")
+    try:
+        manifest = msgspec.json.decode(data, type=BundleManifest)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BundleError(f"{MANIFEST_NAME} is not valid: {error}") from error
+    check_manifest(manifest)
+    return manifest
+
+
+def digest_of(manifest_bytes: bytes) -> str:
+    """The digest of a bundle: the SHA-256 of its `bundle.json`, in hexadecimal."""
+    return hashlib.sha256(manifest_bytes).hexdigest()
+
+
+def check_manifest(manifest: BundleManifest) -> None:
+    """What the types alone cannot say: names unique, paths inside the bundle, the parts consistent.
+
+    Raises:
+        BundleError: naming the part that is wrong.
+    """
+    _check_signature(manifest.signature)
+    _check_files(manifest.files)
+    needed = ONNX_FILE if manifest.runtime == "onnx" else PYFUNC_REQUIREMENTS
+    if needed not in manifest.files:
+        raise BundleError(f"files: the runtime {manifest.runtime!r} needs {needed!r}")
+    if (manifest.runtime == "onnx") != (manifest.onnx is not None):
+        raise BundleError("onnx: must be given for the runtime 'onnx' and for no other")
+    if manifest.output == "probability":
+        _check_probability(manifest)
+    if manifest.features is not None:
+        _check_features(manifest.features, manifest.signature)
+
+
+def _check_signature(signature: Signature) -> None:
+    if not 1 <= len(signature.inputs) <= MAX_COLUMNS:
+        raise BundleError(
+            f"signature.inputs: between 1 and {MAX_COLUMNS} columns, got {len(signature.inputs)}"
+        )
+    names = [column.name for column in signature.inputs]
+    if len(set(names)) != len(names):
+        raise BundleError("signature.inputs: a column is named twice")
+    if any(not name or len(name) > 500 for name in names):
+        raise BundleError("signature.inputs: a column's name must have 1 to 500 characters")
+    if signature.layout == "tensor" and len({column.type for column in signature.inputs}) != 1:
+        raise BundleError("signature.inputs: the columns of a tensor must be of one type")
+    for column in signature.inputs:
+        if column.missing is not None and not _fits(column.missing, column.type):
+            raise BundleError(f"signature.inputs: 'missing' of {column.name!r} is not of type {column.type}")
+
+
+def _fits(value: Any, kind: ColumnType) -> bool:
+    if kind == "boolean":
+        return isinstance(value, bool)
+    if kind in {"integer", "long"}:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in {"float", "double"}:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str)
+
+
+def _check_files(files: dict[str, str]) -> None:
+    if len(files) > MAX_FILES:
+        raise BundleError(f"files: {len(files)}, more than {MAX_FILES}")
+    for path, digest in files.items():
+        parts = path.split("/")
+        if path == MANIFEST_NAME or "\\" in path or "\0" in path or {"", ".", ".."} & set(parts):
+            raise BundleError(f"files: {path!r} is not a plain path inside the bundle")
+        if not _SHA256.match(digest):
+            raise BundleError(f"files: the digest of {path!r} is not a SHA-256 in hexadecimal")
+
+
+def _check_probability(manifest: BundleManifest) -> None:
+    if manifest.classes is None or len(manifest.classes) != 2:
+        raise BundleError("output: 'probability' needs a classifier with exactly two classes")
+    if manifest.onnx is not None and manifest.onnx.probabilities is None:
+        raise BundleError("onnx.probabilities: needed for the output 'probability'")
+
+
+def _check_features(features: FeatureRequest, signature: Signature) -> None:
+    names = {column.name for column in signature.inputs}
+    if not features.entities:
+        raise BundleError("features.entities: at least one entity key")
+    for column, feature in features.columns.items():
+        if column not in names:
+            raise BundleError(f"features.columns: the signature has no column {column!r}")
+        view, _, name = feature.partition(":")
+        if not view or not name:
+            raise BundleError(f"features.columns: {feature!r} is not written view:feature")
