@@ -1,7 +1,7 @@
 """The desired state of the inference plane, and what it reports back: the wire between the two planes.
 
 The control plane publishes one `Snapshot` (`GET /api/v1/inference/snapshot?after=<version>&wait=<s>`: the
-snapshot as JSON when its version is greater than `after`, else 204 once `wait` seconds have passed). The
+snapshot as JSON when its version differs from `after`, else 204 once `wait` seconds have passed). The
 snapshot is complete: what is not in it does not exist. Its version only ever grows, with every change.
 
 The inference plane answers `InferenceStatus` on `/internal/status` and `InferenceMetrics` on

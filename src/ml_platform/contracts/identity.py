@@ -1,0 +1,123 @@
+"""Who asks, what they may do, and the teams they do it for."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from ml_platform.contracts.base import Name, RequestModel, ResponseModel, Slug
+
+
+class Role(StrEnum):
+    """A role is held in one team; `admin` is held over the installation."""
+
+    VIEWER = "viewer"
+    DATA_SCIENTIST = "data_scientist"
+    SENIOR_DATA_SCIENTIST = "senior_data_scientist"
+    ML_ENGINEER = "ml_engineer"
+    ML_ARCHITECT = "ml_architect"
+    TEAM_LEAD = "team_lead"
+    MANAGER = "manager"
+    PRODUCT_OWNER = "product_owner"
+    LEGAL = "legal"
+    SECURITY = "security"
+    BOARD_CHAIR = "board_chair"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
+    INFERENCE_SERVER = "inference_server"
+    PREDICTION_CLIENT = "prediction_client"
+
+
+class Permission(StrEnum):
+    """What an endpoint asks for; policies say which roles have it."""
+
+    READ = "read"
+    READ_DATA = "read_data"
+    WRITE_DATA = "write_data"
+    TRAIN_MODEL = "train_model"
+    DEPLOY_STAGING = "deploy_staging"
+    DEPLOY_PRODUCTION = "deploy_production"
+    PREDICT = "predict"
+    APPROVE = "approve"
+    READ_AUDIT = "read_audit"
+    READ_METRICS = "read_metrics"
+    MANAGE_KEYS = "manage_keys"
+    MANAGE_TEAM = "manage_team"
+    MANAGE_PLATFORM = "manage_platform"
+    SYNC_INFERENCE = "sync_inference"
+
+
+class TeamCreate(RequestModel):
+    name: Slug = Field(examples=["fraud"])
+    description: Name | None = None
+
+
+class Team(ResponseModel):
+    team_id: str
+    name: str
+    description: str | None
+    created_at: datetime
+
+
+class UserCreate(RequestModel):
+    name: Slug = Field(examples=["ana"])
+    display_name: Name | None = None
+    admin: bool = False
+
+
+class User(ResponseModel):
+    user_id: str
+    name: str
+    display_name: str | None
+    admin: bool
+    active: bool
+    created_at: datetime
+
+
+class MemberSet(RequestModel):
+    roles: list[Role] = Field(max_length=16, description="Replaces all roles of this user in the team")
+
+
+class Member(ResponseModel):
+    user_id: str
+    user_name: str
+    roles: list[Role]
+
+
+class KeyCreate(RequestModel):
+    name: Name = Field(examples=["laptop"])
+    user: Slug | None = Field(default=None, description="Default: yourself")
+    roles: list[Role] | None = Field(
+        default=None,
+        max_length=16,
+        description="Narrows the key to these of its owner's roles; default: all of them",
+    )
+    expires_in_days: int | None = Field(default=None, ge=1, le=3650)
+
+
+class Key(ResponseModel):
+    key_id: str
+    name: str
+    user_name: str
+    roles: list[Role] | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class KeyCreated(Key):
+    token: str = Field(description="Shown this once; only its hash is kept")
+
+
+class WhoAmI(ResponseModel):
+    user_id: str
+    name: str
+    admin: bool
+    team: str
+    teams: dict[str, list[Role]]
+    permissions: list[Permission]
+
+
+class SignInLink(ResponseModel):
+    url: str = Field(description="Opens a browser session once, within ten minutes")
+    expires_at: datetime

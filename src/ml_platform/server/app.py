@@ -1,0 +1,66 @@
+"""The control plane as an ASGI application: every slice's routes over the parts that settings chose."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI
+
+from ml_platform.kit.db import Database
+from ml_platform.server import health, problems
+from ml_platform.server.compose import Runtime, compose
+from ml_platform.server.idempotency import IdempotencyMiddleware
+from ml_platform.server.metrics import ApiMetrics
+from ml_platform.server.middleware import RequestMiddleware
+from ml_platform.server.routes import ROUTERS
+from ml_platform.server.settings import Settings
+from ml_platform.services.identity import session_router
+
+_DESCRIPTION = """From data to a governed, monitored production endpoint.
+
+Send `Authorization: Bearer <key>`. Errors are problems (RFC 9457) with a stable `code`. Lists are paged by
+`cursor`. A POST with an `Idempotency-Key` is carried out once, however often it is sent.
+"""
+
+
+def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
+    """Builds the application; nothing starts before its lifespan does."""
+    parts = runtime or compose(settings)
+    release = version("ml-platform")
+    metrics = parts.components.provide(ApiMetrics, ApiMetrics(release))
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.api.threads
+        await anyio.to_thread.run_sync(parts.start)
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(parts.stop)
+
+    app = FastAPI(
+        title="ML Platform",
+        version=release,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.components = parts.components
+    problems.install(app)
+    api = APIRouter(prefix="/api/v1")
+    for router in ROUTERS:
+        api.include_router(router)
+    app.include_router(api)
+    app.include_router(health.router)
+    app.include_router(session_router)
+    app.add_middleware(IdempotencyMiddleware, database=parts.components.get(Database))
+    app.add_middleware(
+        RequestMiddleware,
+        metrics=metrics,
+        max_body=settings.api.max_body_bytes,
+        max_json=settings.api.max_json_bytes,
+    )
+    return app

@@ -1,0 +1,145 @@
+"""`Idempotency-Key` on every POST: the same key carries its effect out once and is answered the same."""
+
+import hashlib
+import re
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ml_platform.contracts.problems import ErrorCode
+from ml_platform.kit import idempotency
+from ml_platform.kit.clock import Clock, utc_now
+from ml_platform.kit.db import Database
+from ml_platform.server.problems import problem_response
+
+_KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
+_LARGEST_ANSWER = 256 * 1024
+_API = "/api/"
+
+
+class IdempotencyMiddleware:
+    """Stands inside the request middleware, so that what it reads is bounded already."""
+
+    def __init__(self, app: ASGIApp, *, database: Database, clock: Clock = utc_now) -> None:
+        self._app = app
+        self._database = database
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else None
+        key = headers.get("idempotency-key") if headers is not None else None
+        if (
+            headers is None
+            or key is None
+            or scope["method"] != "POST"
+            or not scope["path"].startswith(_API)
+            or "authorization" not in headers
+        ):
+            await self._app(scope, receive, send)
+            return
+        request_id = scope["state"]["request_id"]
+        if not _KEY.match(key):
+            response = problem_response(
+                request_id,
+                status=422,
+                code=ErrorCode.INVALID_INPUT,
+                detail="Idempotency-Key: must be 1 to 200 visible ASCII characters",
+            )
+            await response(scope, receive, send)
+            return
+        fingerprint, receive = await _fingerprint(scope, headers, receive)
+        row_id = _digest(headers["authorization"], headers.get("mlops-team", ""), key)
+        known = await run_in_threadpool(idempotency.begin, self._database, row_id, fingerprint, self._clock())
+        if known is not None:
+            await _replay(request_id, known, fingerprint)(scope, receive, send)
+            return
+        scope["state"]["idempotency_id"] = row_id
+        recorder = _Recorder(send)
+        try:
+            await self._app(scope, receive, recorder)
+        finally:
+            answer = recorder.answer()
+            if answer is None:
+                await run_in_threadpool(idempotency.forget, self._database, row_id)
+            else:
+                await run_in_threadpool(idempotency.keep_answer, self._database, row_id, answer)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+async def _fingerprint(scope: Scope, headers: Headers, receive: Receive) -> tuple[str, Receive]:
+    """What the key stands for: route, query and JSON body; of an upload, its length."""
+    target = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
+    if "json" not in headers.get("content-type", ""):
+        return _digest(target, headers.get("content-length", "")), receive
+    body = await Request(scope, receive).body()
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return _digest(target, hashlib.sha256(body).hexdigest()), again
+
+
+def _replay(request_id: str, known: idempotency.IdempotencyRow, fingerprint: str) -> Response:
+    if known.fingerprint != fingerprint:
+        return problem_response(
+            request_id,
+            status=422,
+            code=ErrorCode.IDEMPOTENCY_MISMATCH,
+            detail="this Idempotency-Key was used for another request",
+            hint="make a new key for each new request",
+        )
+    if known.state == "answered" and known.answer is not None:
+        return Response(
+            known.answer["body"],
+            status_code=known.answer["status"],
+            media_type=known.answer["content_type"],
+            headers={"idempotent-replayed": "true"},
+        )
+    carried_out = known.state == "committed"
+    return problem_response(
+        request_id,
+        status=409,
+        code=ErrorCode.CONFLICT if carried_out else ErrorCode.IN_PROGRESS,
+        detail="this request was carried out, but its answer was lost"
+        if carried_out
+        else "the first request with this key is still being carried out",
+        hint="look at the list of what you created" if carried_out else "ask again in a moment",
+        headers={"retry-after": "1"},
+    )
+
+
+class _Recorder:
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message | None = None
+        self._body = bytearray()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+        elif message["type"] == "http.response.body" and len(self._body) <= _LARGEST_ANSWER:
+            self._body += message.get("body", b"")
+        await self._send(message)
+
+    def answer(self) -> dict[str, Any] | None:
+        """What is worth keeping: a success that was sent; a refusal had no effect and may be tried again."""
+        if self._start is None or self._start["status"] >= 400 or len(self._body) > _LARGEST_ANSWER:
+            return None
+        content_type = Headers(raw=self._start["headers"]).get("content-type", "application/json")
+        return {
+            "status": self._start["status"],
+            "content_type": content_type,
+            "body": self._body.decode("utf-8", "replace"),
+        }

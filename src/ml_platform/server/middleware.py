@@ -1,0 +1,130 @@
+"""What stands around every request: its id, its bounds, its metrics, its idempotency."""
+
+import re
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ml_platform.contracts.problems import ErrorCode
+from ml_platform.kit.ids import new_id
+from ml_platform.server.metrics import ApiMetrics
+from ml_platform.server.problems import problem_response
+
+_log = structlog.get_logger(__name__)
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9_.:-]{8,128}$")
+
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+}
+
+
+class RequestMiddleware:
+    """Gives each request an id, bounds its body, counts and times it, and logs it once.
+
+    Bodies are bounded by what arrives, not by what `Content-Length` says of it.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: ApiMetrics, max_body: int, max_json: int) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._max_body = max_body
+        self._max_json = max_json
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.match(given) else new_id("req")
+        state: MutableMapping[str, Any] = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        bounded = _BoundedBody(receive, self._limit(headers))
+        answer = _Answer(send, request_id)
+        started = time.perf_counter()
+        try:
+            if bounded.refuses(headers):
+                raise _TooLargeError  # noqa: TRY301 - one place answers it
+            await self._app(scope, bounded, answer)
+        except _TooLargeError:
+            if not answer.started:
+                response = problem_response(
+                    request_id,
+                    status=413,
+                    code=ErrorCode.TOO_LARGE,
+                    detail=f"the body is larger than {bounded.limit} bytes",
+                )
+                await response(scope, receive, answer)
+        finally:
+            self._observe(scope, answer.status, time.perf_counter() - started)
+
+    def _limit(self, headers: Headers) -> int:
+        kind = headers.get("content-type", "")
+        return self._max_json if "json" in kind else self._max_body
+
+    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
+        route = scope.get("route")
+        endpoint = getattr(route, "path", None) or ("/mlflow" if _is_mlflow(scope) else "other")
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        self._metrics.requests.labels(endpoint, method, str(status)).inc()
+        self._metrics.latency.labels(endpoint).observe(seconds)
+        self._metrics.http_requests.labels(method, str(status)).inc()
+        self._metrics.http_duration.observe(seconds)
+        level = _log.warning if status >= 500 else _log.debug
+        level("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1e3, 2))
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _is_mlflow(scope: Scope) -> bool:
+    return str(scope["path"]).startswith("/mlflow")
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class _BoundedBody:
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self.limit = limit
+        self._seen = 0
+
+    def refuses(self, headers: Headers) -> bool:
+        length = headers.get("content-length", "")
+        return length.isdigit() and int(length) > self.limit
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._seen += len(message.get("body", b""))
+            if self._seen > self.limit:
+                raise _TooLargeError
+        return message
+
+
+class _Answer:
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 500
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._request_id
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)

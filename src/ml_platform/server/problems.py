@@ -1,0 +1,149 @@
+"""Every error of our own API as a problem (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import IntegrityError, OperationalError
+from starlette.exceptions import HTTPException
+
+from ml_platform.contracts.problems import ErrorCode, FieldProblem, Problem, title_of
+from ml_platform.kit.errors import AppError
+from ml_platform.kit.strictjson import finite
+
+_log = structlog.get_logger(__name__)
+_CODES = {
+    400: ErrorCode.INVALID_INPUT,
+    401: ErrorCode.UNAUTHENTICATED,
+    403: ErrorCode.FORBIDDEN,
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    409: ErrorCode.CONFLICT,
+    413: ErrorCode.TOO_LARGE,
+    415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+}
+
+
+def install(app: FastAPI) -> None:
+    """Adds the handlers of all errors."""
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(IntegrityError, _integrity_error)
+    app.add_exception_handler(OperationalError, _database_away)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def problem_response(
+    request_id: str | None,
+    *,
+    status: int,
+    code: str,
+    detail: str,
+    hint: str | None = None,
+    fields: list[FieldProblem] | None = None,
+    extra: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """An answer of `application/problem+json`."""
+    body = Problem(
+        title=title_of(code),
+        status=status,
+        code=code,
+        detail=detail,
+        hint=hint,
+        request_id=request_id,
+        errors=fields or [],
+        **(extra or {}),
+    )
+    return JSONResponse(
+        finite(body.model_dump(mode="json", exclude_none=True)),
+        status_code=status,
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def _request_id(request: Request) -> str | None:
+    return getattr(request.state, "request_id", None)
+
+
+def _app_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AppError)
+    headers = {}
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    return problem_response(
+        _request_id(request),
+        status=error.status,
+        code=error.code,
+        detail=error.detail,
+        hint=error.hint,
+        fields=error.fields,
+        extra=error.extra,
+        headers=headers,
+    )
+
+
+def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    fields, status, code = [], 422, ErrorCode.INVALID_INPUT
+    for item in error.errors()[:20]:
+        path = [str(part) for part in item["loc"]]
+        if item["type"] == "json_invalid":
+            status, code = 400, ErrorCode.INVALID_JSON
+        name = ".".join(path[1:]) or path[0]
+        fields.append(FieldProblem(field=name[:200], message=str(item["msg"])[:500]))
+    detail = "; ".join(f"{field.field}: {field.message}" for field in fields[:5]) or "the input is not valid"
+    return problem_response(_request_id(request), status=status, code=code, detail=detail, fields=fields)
+
+
+def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return problem_response(
+        _request_id(request),
+        status=error.status_code,
+        code=_CODES.get(error.status_code, ErrorCode.INVALID_INPUT),
+        detail=str(error.detail),
+        headers=dict(error.headers) if error.headers else None,
+    )
+
+
+def _integrity_error(request: Request, _error: Exception) -> JSONResponse:
+    """Two callers made the same thing at once and the database let one of them win."""
+    _log.warning("database.conflict", exc_info=True)
+    return problem_response(
+        _request_id(request),
+        status=409,
+        code=ErrorCode.CONFLICT,
+        detail="somebody else changed the same thing at the same moment",
+        hint="read it again and repeat the call",
+    )
+
+
+def _database_away(request: Request, _error: Exception) -> JSONResponse:
+    _log.error("database.unavailable", exc_info=True)
+    return problem_response(
+        _request_id(request),
+        status=503,
+        code=ErrorCode.UNAVAILABLE,
+        detail="the database does not answer",
+        hint="try again; predictions go on meanwhile. `mlops doctor` says more",
+        headers={"retry-after": "5"},
+    )
+
+
+def _unexpected(request: Request, _error: Exception) -> JSONResponse:
+    _log.error("request.failed", exc_info=True)
+    return problem_response(
+        _request_id(request),
+        status=500,
+        code=ErrorCode.INTERNAL,
+        detail="something of ours failed; it was logged under the request id",
+        hint="mlops logs api",
+    )

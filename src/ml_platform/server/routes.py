@@ -1,0 +1,6 @@
+"""The routes below `/api/v1`, slice by slice."""
+
+from ml_platform.services.audit import router as audit
+from ml_platform.services.identity import router as identity
+
+ROUTERS = (identity, audit)

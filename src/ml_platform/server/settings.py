@@ -1,0 +1,105 @@
+"""Settings, as a tree; every one can be given as an environment variable `MLOPS_<GROUP>__<NAME>`."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ApiSettings(BaseModel):
+    """The control plane's own listener."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port of the API and MLflow's screens")
+    threads: int = Field(default=40, ge=4, le=1000, description="Requests handled at once")
+    max_body_bytes: int = Field(
+        default=512 * 1024 * 1024, ge=1024, description="Largest request body (uploads included)"
+    )
+    max_json_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Largest JSON request body")
+
+
+class DatabaseSettings(BaseModel):
+    """Where state is kept; empty means SQLite files in the home directory."""
+
+    url: SecretStr | None = Field(default=None, description="SQLAlchemy URL of the control plane's database")
+    workflow_url: SecretStr | None = Field(default=None, description="URL of the workflow engine's database")
+    mlflow_url: SecretStr | None = Field(default=None, description="URL of MLflow's backend store")
+    pool_size: int = Field(default=20, ge=1, le=200, description="Connections kept open")
+
+
+class InferenceSettings(BaseModel):
+    """The inference server that the supervisor starts."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on")
+    port: int = Field(default=8081, ge=0, le=65535, description="Port of predictions")
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve")
+    public_url: str | None = Field(default=None, description="The address callers use, if it is another")
+
+
+class JobSettings(BaseModel):
+    """Limits of training jobs that do not state their own."""
+
+    max_running: int = Field(default=2, ge=1, le=1000, description="Jobs that run at once; the rest queue")
+    max_queued_per_team: int = Field(
+        default=50, ge=1, le=100_000, description="A full queue refuses with 429"
+    )
+    timeout_seconds: int = Field(default=3600, ge=1, le=7 * 86400, description="Longest run of a job")
+    memory_bytes: int = Field(default=4 * 2**30, ge=2**26, description="Largest memory of a job's processes")
+    max_processes: int = Field(default=256, ge=1, description="Most processes of a job at once")
+    log_bytes: int = Field(default=64 * 2**20, ge=4096, description="Most log kept of a job")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Embedded and cluster differ in these values alone."""
+
+    model_config = SettingsConfigDict(env_prefix="MLOPS_", env_nested_delimiter="__", extra="ignore")
+
+    home: Path = Field(default=Path("~/.mlops"), description="Directory of all state")
+    default_team: str = Field(default="default", description="Team that the first start creates")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    shutdown_seconds: float = Field(default=15, gt=0, le=600, description="How long requests may finish")
+    alert_urls: list[SecretStr] = Field(
+        default_factory=list, description="Apprise URLs that receive alerts and notifications"
+    )
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    inference: InferenceSettings = Field(default_factory=InferenceSettings)
+    jobs: JobSettings = Field(default_factory=JobSettings)
+
+    @model_validator(mode="after")
+    def _absolute_home(self) -> Self:
+        self.home = self.home.expanduser().absolute()
+        return self
+
+    # -- what follows from them
+
+    @property
+    def database_url(self) -> str:
+        return _url(self.database.url, self.home / "platform.db")
+
+    @property
+    def workflow_url(self) -> str:
+        return _url(self.database.workflow_url, self.home / "workflows.db")
+
+    @property
+    def mlflow_url(self) -> str:
+        return _url(self.database.mlflow_url, self.home / "mlflow.db")
+
+    @property
+    def api_url(self) -> str:
+        return f"http://{_reachable(self.api.host)}:{self.api.port}"
+
+    @property
+    def inference_url(self) -> str:
+        return self.inference.public_url or f"http://{_reachable(self.inference.host)}:{self.inference.port}"
+
+
+def _url(given: SecretStr | None, file: Path) -> str:
+    return given.get_secret_value() if given is not None else f"sqlite:///{file}"
+
+
+def _reachable(host: str) -> str:
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

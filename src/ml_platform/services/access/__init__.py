@@ -1,0 +1,26 @@
+"""Who asks, whether they may, and the unit of work in which they do it."""
+
+from ml_platform.services.access.actor import Actor
+from ml_platform.services.access.dependencies import ComponentsOf, provided, requires
+from ml_platform.services.access.interfaces import (
+    AuditRecorder,
+    Authenticator,
+    Authorizer,
+    Decision,
+    Resource,
+)
+from ml_platform.services.access.work import Work, WorkFactory
+
+__all__ = [
+    "Actor",
+    "AuditRecorder",
+    "Authenticator",
+    "Authorizer",
+    "ComponentsOf",
+    "Decision",
+    "Resource",
+    "Work",
+    "WorkFactory",
+    "provided",
+    "requires",
+]

@@ -1,0 +1,87 @@
+"""FastAPI dependencies: every endpoint says which permission it needs and receives its unit of work."""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, TypeVar, cast
+
+from fastapi import Depends, Request
+
+from ml_platform.contracts.identity import Permission
+from ml_platform.kit.errors import ForbiddenError, UnauthenticatedError
+from ml_platform.kit.wiring import Components
+from ml_platform.services.access.actor import Actor
+from ml_platform.services.access.interfaces import Authenticator
+from ml_platform.services.access.work import Work, WorkFactory
+
+T = TypeVar("T")
+
+SESSION_COOKIE = "mlops_session"
+CSRF_HEADER = "x-mlops-csrf"
+TEAM_HEADER = "mlops-team"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def components_of(request: Request) -> Components:
+    """The parts of the running process."""
+    return cast("Components", request.app.state.components)
+
+
+ComponentsOf = Annotated[Components, Depends(components_of)]
+
+
+def provided(interface: type[T]) -> Any:
+    """A dependency on the implementation of an interface: `Annotated[Store, provided(Store)]`."""
+
+    def get(components: ComponentsOf) -> T:
+        return components.get(interface)
+
+    return Depends(get)
+
+
+def requires(permission: Permission) -> Any:
+    """A dependency that authenticates, authorises, and opens the request's unit of work.
+
+    The transaction commits after the endpoint returned and before the answer is sent, so that no
+    caller is told of a success that did not happen.
+    """
+
+    def open_work(request: Request, components: ComponentsOf) -> Iterator[Work]:
+        actor = authenticate(request, components)
+        factory = components.get(WorkFactory)
+        write = request.method not in _SAFE_METHODS
+        with factory.begin(actor, write=write, request_id=request.state.request_id) as work:
+            work.idempotency_id = getattr(request.state, "idempotency_id", None)
+            work.require(permission)
+            yield work
+
+    open_work.permission = permission  # type: ignore[attr-defined] # read by the test of every route
+    return Depends(open_work, scope="function")
+
+
+def authenticate(request: Request, components: Components) -> Actor:
+    """The actor of a request, by bearer token or by browser session."""
+    authenticator = components.get(Authenticator)
+    team = request.headers.get(TEAM_HEADER)
+    source = request.client.host if request.client else None
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise UnauthenticatedError(
+                "the Authorization header is not a bearer token",
+                hint="send 'Authorization: Bearer <key>'; make a key with: mlops keys create",
+            )
+        actor = authenticator.authenticate(token.strip(), team=team, source=source)
+    elif cookie := request.cookies.get(SESSION_COOKIE):
+        if request.method not in _SAFE_METHODS and request.headers.get(CSRF_HEADER) != "1":
+            raise ForbiddenError(f"a browser session must send the header {CSRF_HEADER}: 1 with every change")
+        actor = authenticator.authenticate_session(cookie, team=team, source=source)
+    else:
+        raise UnauthenticatedError(
+            "this needs a key",
+            hint="send 'Authorization: Bearer <key>'; `mlops up` and `mlops login` write one to the profile",
+        )
+    request.state.actor = actor
+    return actor
+
+
+PermissionDependency = Callable[[Request, Components], Iterator[Work]]

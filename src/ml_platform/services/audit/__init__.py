@@ -1,0 +1,8 @@
+"""The audit log: written in the transaction of the change, hash-chained, verifiable."""
+
+from ml_platform.services.audit.chain import AuditChain
+from ml_platform.services.audit.checkpoints import CheckpointFile
+from ml_platform.services.audit.endpoints import router
+from ml_platform.services.audit.verify import AuditVerifier
+
+__all__ = ["AuditChain", "AuditVerifier", "CheckpointFile", "router"]

@@ -1,0 +1,39 @@
+"""Reading the audit log."""
+
+from sqlalchemy import select
+
+from ml_platform.contracts.audit import AuditEvent
+from ml_platform.services.access import Work
+from ml_platform.services.audit.tables import AuditEventRow
+
+
+class AuditService:
+    """An auditor reads the log of the team; an administrator that of the installation."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def list_events(
+        self,
+        *,
+        action: str | None,
+        resource: str | None,
+        actor: str | None,
+        before: int | None,
+        limit: int,
+    ) -> list[AuditEvent]:
+        """Newest first; `action` may end in `*`."""
+        query = select(AuditEventRow).order_by(AuditEventRow.sequence.desc()).limit(limit)
+        if not self._work.actor.admin:
+            query = query.where(AuditEventRow.team_id == self._work.team_id)
+        if before is not None:
+            query = query.where(AuditEventRow.sequence < before)
+        if action is not None and action.endswith("*"):
+            query = query.where(AuditEventRow.action.startswith(action[:-1], autoescape=True))
+        elif action is not None:
+            query = query.where(AuditEventRow.action == action)
+        if resource is not None:
+            query = query.where(AuditEventRow.resource_id == resource)
+        if actor is not None:
+            query = query.where(AuditEventRow.actor_name == actor)
+        return [AuditEvent.model_validate(row) for row in self._work.session.scalars(query)]

@@ -1,0 +1,116 @@
+"""Walks the chain and says what was done to it."""
+
+import hmac
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ml_platform.contracts.audit import AuditFinding, AuditVerification
+from ml_platform.kit.db import Database
+from ml_platform.services.audit.chain import GENESIS, AuditChain
+from ml_platform.services.audit.checkpoints import Checkpoint, CheckpointFile
+from ml_platform.services.audit.tables import AuditEventRow, AuditHeadRow
+
+_MOST_FINDINGS = 100
+_BATCH = 1_000
+
+
+class AuditVerifier:
+    """Finds edits, deletions, insertions, reordering, truncation, and a database put back to an earlier state."""
+
+    def __init__(self, database: Database, chain: AuditChain, checkpoints: CheckpointFile) -> None:
+        self._database = database
+        self._chain = chain
+        self._checkpoints = checkpoints
+
+    def verify(self) -> AuditVerification:
+        """Reads every event once, in order, with flat memory."""
+        checkpoints = {c.sequence: c for c in self._checkpoints.read()}
+        findings: list[AuditFinding] = []
+        with self._database.read() as session:
+            last, count, digest = self._walk(session, checkpoints, findings)
+            self._check_head(session, last, digest, findings)
+        newest = max(checkpoints, default=0)
+        if newest > last:
+            findings.append(
+                AuditFinding(
+                    sequence=last,
+                    kind="truncated",
+                    detail=f"a checkpoint saw event {newest}, the log ends at {last}",
+                )
+            )
+        return AuditVerification(
+            verified=not findings,
+            events=count,
+            head=digest,
+            checkpoints=len(checkpoints),
+            findings=findings[:_MOST_FINDINGS],
+        )
+
+    def _walk(
+        self, session: Session, checkpoints: dict[int, Checkpoint], findings: list[AuditFinding]
+    ) -> tuple[int, int, str]:
+        expected, previous, count = 1, GENESIS, 0
+        query = select(AuditEventRow).order_by(AuditEventRow.sequence)
+        for row in session.scalars(query.execution_options(yield_per=_BATCH)):
+            count += 1
+            if row.sequence != expected:
+                missing = (
+                    f"{expected}" if row.sequence == expected + 1 else f"{expected} to {row.sequence - 1}"
+                )
+                findings.append(
+                    AuditFinding(sequence=expected, kind="missing", detail=f"event {missing} is not there")
+                )
+            if not hmac.compare_digest(self._chain.link(previous, row), row.hash):
+                findings.append(
+                    AuditFinding(
+                        sequence=row.sequence,
+                        kind="edited",
+                        detail=f"event {row.event_id} does not match its hash: it, or the event before it,"
+                        " was changed, put in, or moved",
+                    )
+                )
+            self._check_checkpoint(row, checkpoints, findings)
+            previous, expected = row.hash, row.sequence + 1
+        return expected - 1, count, previous
+
+    def _check_checkpoint(
+        self, row: AuditEventRow, checkpoints: dict[int, Checkpoint], findings: list[AuditFinding]
+    ) -> None:
+        checkpoint = checkpoints.get(row.sequence)
+        if checkpoint is None:
+            return
+        sealed = hmac.compare_digest(self._chain.seal(checkpoint.sequence, checkpoint.hash), checkpoint.seal)
+        if not sealed or checkpoint.hash != row.hash:
+            findings.append(
+                AuditFinding(
+                    sequence=row.sequence,
+                    kind="checkpoint_mismatch",
+                    detail="the checkpoint outside the database saw another event here"
+                    if sealed
+                    else "the checkpoint's own seal is broken",
+                )
+            )
+
+    def _check_head(self, session: Session, last: int, digest: str, findings: list[AuditFinding]) -> None:
+        head = session.scalars(select(AuditHeadRow)).first()
+        if head is None:
+            if last:
+                findings.append(AuditFinding(sequence=last, kind="missing", detail="the head is not there"))
+            return
+        if not hmac.compare_digest(self._chain.seal(head.sequence, head.hash), head.seal):
+            findings.append(
+                AuditFinding(sequence=head.sequence, kind="edited", detail="the head's seal is broken")
+            )
+        if head.sequence > last:
+            findings.append(
+                AuditFinding(
+                    sequence=last,
+                    kind="truncated",
+                    detail=f"the head says {head.sequence}, the log ends at {last}",
+                )
+            )
+        elif head.sequence < last or head.hash != digest:
+            findings.append(
+                AuditFinding(sequence=last, kind="inserted", detail="the log goes on behind its head")
+            )

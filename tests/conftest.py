@@ -1,0 +1,27 @@
+"""Fixtures of the whole suite. Control-plane tests run on SQLite and on PostgreSQL alike."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.platform import RunningPlatform, running_platform
+from tests.support.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
+
+
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def platform(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningPlatform]:
+    """A control plane that all tests of a session share; each test makes the teams that it needs."""
+    home = tmp_path_factory.mktemp(f"home-{request.param}")
+    if request.param == "sqlite":
+        with running_platform(home) as running:
+            yield running
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with (
+        server.fresh_database() as database_url,
+        server.fresh_database() as workflow_url,
+        running_platform(home, database_url=database_url, workflow_url=workflow_url) as running,
+    ):
+        yield running
