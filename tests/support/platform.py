@@ -14,7 +14,8 @@ import uvicorn
 from pydantic import SecretStr
 
 from ml_platform.server.app import create_app
-from ml_platform.server.compose import Runtime, compose
+from ml_platform.server.compose import compose
+from ml_platform.server.runtime import Runtime
 from ml_platform.server.settings import Settings
 
 _numbers = itertools.count(1)

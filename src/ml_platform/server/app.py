@@ -9,11 +9,12 @@ from fastapi import APIRouter, FastAPI
 
 from ml_platform.kit.db import Database
 from ml_platform.server import health, problems
-from ml_platform.server.compose import Runtime, compose
+from ml_platform.server.compose import compose
 from ml_platform.server.idempotency import IdempotencyMiddleware
 from ml_platform.server.metrics import ApiMetrics
 from ml_platform.server.middleware import RequestMiddleware
 from ml_platform.server.routes import ROUTERS
+from ml_platform.server.runtime import Runtime
 from ml_platform.server.settings import Settings
 from ml_platform.services.identity import session_router
 

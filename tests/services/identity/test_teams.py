@@ -105,7 +105,7 @@ class TestKeys:
         assert answer.status_code == 404
 
     def test_wrong_tokens_are_401(self, platform: RunningPlatform) -> None:
-        for header in ("Bearer nonsense", "Bearer ", "Basic abc", "Bearer mlops_x_y", ""):
+        for header in ("Bearer nonsense", "Bearer", "Basic abc", "Bearer mlops_x_y", ""):
             answer = platform.client().get("/whoami", headers={"authorization": header})
             assert answer.status_code == 401, header
             assert answer.headers["www-authenticate"] == "Bearer"

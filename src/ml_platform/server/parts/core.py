@@ -1,0 +1,30 @@
+"""Database, outbox, audit, authorisation: what every other part needs."""
+
+from ml_platform.integrations.cedar import CedarAuthorizer
+from ml_platform.kit.db import Database
+from ml_platform.kit.outbox import OutboxRelay
+from ml_platform.kit.secrets import SecretStore
+from ml_platform.server import schema
+from ml_platform.server.bootstrap import bootstrap
+from ml_platform.server.runtime import Runtime
+from ml_platform.services.access import Authenticator, Authorizer, WorkFactory
+from ml_platform.services.audit import AuditChain, AuditVerifier, CheckpointFile
+from ml_platform.services.identity import TokenAuthenticator
+
+
+def compose(runtime: Runtime) -> None:
+    """Provides the database, the outbox, the audit chain and authorisation."""
+    settings, parts = runtime.settings, runtime.components
+    database = parts.provide(Database, Database(settings.database_url, pool_size=settings.database.pool_size))
+    runtime.on_stop(database.close)
+    secrets = parts.provide(SecretStore, SecretStore(settings.home / "secrets"))
+    schema.upgrade(database, lock_file=settings.home / "run" / "migrate.lock")
+    relay = parts.provide(OutboxRelay, OutboxRelay(database))
+    chain = parts.provide(AuditChain, AuditChain(secrets.get_or_create("audit.key")))
+    checkpoints = CheckpointFile(settings.home / "audit" / "checkpoints.jsonl", database, chain)
+    parts.provide(AuditVerifier, AuditVerifier(database, chain, checkpoints))
+    parts.provide(Authenticator, TokenAuthenticator(database))
+    authorizer = parts.provide(Authorizer, CedarAuthorizer())
+    factory = parts.provide(WorkFactory, WorkFactory(database, authorizer, chain, relay))
+    bootstrap(factory, team=settings.default_team, secrets=settings.home / "secrets")
+    runtime.repeat("audit-checkpoints", 1.0, checkpoints.write)
