@@ -1,0 +1,96 @@
+"""The database of MLflow: made or upgraded once, however many processes start together."""
+
+# mypy: untyped-calls-exclude="mlflow"
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.engine import make_url
+
+# An arbitrary constant of ours; every process that migrates this database takes the same lock.
+_ADVISORY_LOCK = 0x4D4C464C
+
+
+def migrate(backend_store_uri: str) -> None:
+    """Bring the schema to what the installed MLflow expects.
+
+    A new SQLite database is built beside its place and moved there when it is complete, so a process that
+    is killed meanwhile leaves nothing half made.
+    """
+    url = make_url(backend_store_uri)
+    if url.get_backend_name() != "sqlite":
+        with _connected(backend_store_uri) as engine, _advisory_lock(engine):
+            _upgrade(engine)
+        return
+    database = Path(url.database or "").absolute()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with _file_lock(database.with_name(f"{database.name}.lock")):
+        if not database.exists():
+            _build_sqlite(database)
+        else:
+            with _connected(backend_store_uri) as engine:
+                _upgrade(engine)
+
+
+def _build_sqlite(database: Path) -> None:
+    unfinished = database.with_name(f"{database.name}.new")
+    for leftover in (unfinished, Path(f"{unfinished}-journal"), Path(f"{unfinished}-wal")):
+        leftover.unlink(missing_ok=True)
+    with _connected(f"sqlite:///{unfinished}") as engine:
+        _upgrade(engine)
+    connection = sqlite3.connect(unfinished)
+    try:
+        # Readers then never wait for the writer; the mode stays with the file.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+    os.replace(unfinished, database)  # noqa: PTH105 - the atomic replacement is the point
+
+
+def _upgrade(engine: sqlalchemy.Engine) -> None:
+    from mlflow.store.db import utils
+
+    if not utils._all_tables_exist(engine):  # noqa: SLF001 - what `mlflow server` itself calls
+        utils._initialize_tables(engine)  # noqa: SLF001
+    elif utils._get_schema_version(engine) != utils._get_latest_schema_revision():  # noqa: SLF001
+        utils._upgrade_db(engine)  # noqa: SLF001 - what `mlflow db upgrade` calls
+
+
+@contextmanager
+def _connected(uri: str) -> Iterator[Any]:
+    from mlflow.store.db import utils
+
+    engine = utils.create_sqlalchemy_engine_with_retry(uri)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _advisory_lock(engine: sqlalchemy.Engine) -> Iterator[None]:
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
+        try:
+            yield
+        finally:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
