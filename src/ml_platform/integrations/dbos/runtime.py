@@ -3,6 +3,7 @@
 DBOS is a module-level singleton with module-level settings; all of that stays in here.
 """
 
+import json
 import logging
 import sqlite3
 import threading
@@ -26,7 +27,7 @@ class _NoPickle(dbos_serialization.Serializer):
         return "py_pickle"
 
     def serialize(self, data: Any) -> str:
-        raise TypeError(f"pickle is not used here: {type(data).__name__}")
+        return json.dumps(str(data))  # why such a row failed, written into that row
 
     def deserialize(self, serialized_data: str) -> Any:  # noqa: ARG002  # the point is not to read it
         raise TypeError("a pickled record is refused")
@@ -68,6 +69,8 @@ def open_dbos(
             "enable_otlp": False,
             # The parking lot watches for messages with one query for all waiters.
             "use_listen_notify": False,
+            # So that the idle listener, which sleeps this long, does not hold up the shutdown.
+            "notification_listener_polling_interval_sec": 0.2,
         }
         DBOS(config=config)
     except BaseException:
