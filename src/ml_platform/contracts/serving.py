@@ -25,6 +25,7 @@ READ_METRICS = "read_metrics"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+_TEXT = re.compile(r"[\x20-\x7e]{1,256}\Z")
 
 
 class _Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,6 +215,9 @@ def check_snapshot(snapshot: Snapshot) -> None:
         raise SnapshotError("version: must not be negative")
     _check_keys(snapshot.keys)
     seen: set[tuple[str, str, str]] = set()
+    ids = [revision.revision_id for endpoint in snapshot.endpoints for revision in endpoint.revisions]
+    if len(set(ids)) != len(ids):
+        raise SnapshotError("endpoints: a revision is listed twice")
     for endpoint in snapshot.endpoints:
         address = (endpoint.team, endpoint.environment, endpoint.name)
         if address in seen:
@@ -242,13 +246,12 @@ def _check_endpoint(endpoint: ServingEndpoint) -> None:
     for part in (endpoint.team, endpoint.environment, endpoint.name):
         if not _SEGMENT.match(part):
             raise SnapshotError(f"endpoints: {part!r} of {address} cannot be part of an address")
-    ids = [revision.revision_id for revision in endpoint.revisions]
-    if len(set(ids)) != len(ids):
-        raise SnapshotError(f"endpoints: {address} lists a revision twice")
     for revision in endpoint.revisions:
         if not _SEGMENT.match(revision.revision_id):
             raise SnapshotError(f"endpoints: {revision.revision_id!r} of {address} is not an id")
         if not math.isfinite(revision.weight) or revision.weight < 0:
             raise SnapshotError(f"endpoints: the weight of {revision.revision_id} must be 0 or more")
+        if not (_TEXT.match(revision.model_name) and _TEXT.match(revision.model_version)):
+            raise SnapshotError(f"endpoints: the model's name or version of {revision.revision_id} is not ASCII")
         if not _SHA256.match(revision.bundle_digest):
             raise SnapshotError(f"endpoints: bundle_digest of {revision.revision_id} is not a SHA-256")

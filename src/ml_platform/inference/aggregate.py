@@ -1,0 +1,155 @@
+"""The parent's memory of the traffic: windows for the canary, totals for Prometheus, over all workers."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ml_platform.contracts.serving import InferenceMetrics, RevisionMetrics
+from ml_platform.inference.channel import HttpDelta, TrafficDelta
+from ml_platform.inference.traffic import bucket_bounds
+
+_SECONDS_KEPT = 600
+_MINUTES_KEPT = 24 * 60
+
+Identity = tuple[str, str, str, str, str, str]
+"""team, environment, endpoint, revision, model name, model version."""
+
+
+@dataclass(slots=True)
+class Sums:
+    """Counts over some span of time."""
+
+    at: int = 0
+    requests: int = 0
+    predictions: int = 0
+    errors: int = 0
+    client_errors: int = 0
+    microseconds: int = 0
+    latencies: dict[int, int] = field(default_factory=dict)
+
+    def add(self, other: Sums | TrafficDelta) -> None:
+        self.requests += other.requests
+        self.predictions += other.predictions
+        self.errors += other.errors
+        self.client_errors += other.client_errors
+        self.microseconds += other.microseconds
+        add_counts(self.latencies, other.latencies)
+
+
+@dataclass(slots=True)
+class History:
+    """One revision: the last ten minutes by second, the last day by minute, and everything."""
+
+    seconds: deque[Sums] = field(default_factory=lambda: deque(maxlen=_SECONDS_KEPT))
+    minutes: deque[Sums] = field(default_factory=lambda: deque(maxlen=_MINUTES_KEPT))
+    total: Sums = field(default_factory=Sums)
+
+
+class TrafficAggregate:
+    """Adds up what the workers report."""
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self.revisions: dict[Identity, History] = {}
+        self.http_counts: dict[tuple[str, str, int], int] = {}
+        self.http_latencies: dict[str, dict[int, int]] = {}
+        self.http_microseconds: dict[str, int] = {}
+
+    def add(self, traffic: Iterable[TrafficDelta], http: HttpDelta | None) -> None:
+        now = int(time.time())
+        for delta in traffic:
+            identity = (
+                delta.team,
+                delta.environment,
+                delta.endpoint,
+                delta.revision_id,
+                delta.model_name,
+                delta.model_version,
+            )
+            history = self.revisions.setdefault(identity, History())
+            history.total.add(delta)
+            _slot(history.seconds, now).add(delta)
+            _slot(history.minutes, now - now % 60).add(delta)
+        if http is not None:
+            for method, route, status, count in http.counts:
+                key = (method, route, status)
+                self.http_counts[key] = self.http_counts.get(key, 0) + count
+            for route, latencies in http.latencies.items():
+                add_counts(self.http_latencies.setdefault(route, {}), latencies)
+            for route, microseconds in http.microseconds.items():
+                self.http_microseconds[route] = self.http_microseconds.get(route, 0) + microseconds
+
+    def forget(self, identities: set[tuple[str, str, str, str]]) -> None:
+        """Drops the revisions that are no longer known and have been quiet for a day."""
+        oldest = time.time() - _MINUTES_KEPT * 60
+        for identity, history in list(self.revisions.items()):
+            quiet = not history.minutes or history.minutes[-1].at < oldest
+            if identity[:4] not in identities and quiet:
+                del self.revisions[identity]
+
+    def window(self, identity: Identity, seconds: float) -> Sums:
+        """What a revision did within the trailing window: to the second up to ten minutes, else the minute."""
+        history = self.revisions[identity]
+        oldest = time.time() - seconds
+        total = Sums()
+        for sums in reversed(history.seconds if seconds <= _SECONDS_KEPT else history.minutes):
+            if sums.at < oldest:
+                break
+            total.add(sums)
+        return total
+
+    def metrics(self, window: float) -> InferenceMetrics:
+        covered = min(window, max(time.time() - self.started, 0.001))
+        revisions = []
+        for identity in self.revisions:
+            sums = self.window(identity, window)
+            team, environment, endpoint, revision_id, model_name, model_version = identity
+            p50, p95, p99 = (percentile(sums.latencies, q) for q in (0.5, 0.95, 0.99))
+            revisions.append(
+                RevisionMetrics(
+                    team=team,
+                    environment=environment,
+                    endpoint=endpoint,
+                    revision_id=revision_id,
+                    model_name=model_name,
+                    model_version=model_version,
+                    requests=sums.requests,
+                    predictions=sums.predictions,
+                    errors=sums.errors,
+                    client_errors=sums.client_errors,
+                    error_rate=sums.errors / sums.requests if sums.requests else 0.0,
+                    requests_per_second=sums.requests / covered,
+                    latency_ms_p50=p50,
+                    latency_ms_p95=p95,
+                    latency_ms_p99=p99,
+                )
+            )
+        return InferenceMetrics(window_seconds=window, covered_seconds=covered, revisions=tuple(revisions))
+
+
+def percentile(latencies: dict[int, int], quantile: float) -> float | None:
+    """The quantile in milliseconds: the middle of the bucket in which it lies; None without data."""
+    total = sum(latencies.values())
+    if total == 0:
+        return None
+    rank, seen = quantile * total, 0
+    for bucket in sorted(latencies):
+        seen += latencies[bucket]
+        if seen >= rank:
+            low, high = bucket_bounds(bucket)
+            return (low + high) / 2000
+    raise AssertionError("unreachable: the ranks end at the total")
+
+
+def add_counts(into: dict[int, int], more: dict[int, int]) -> None:
+    for bucket, count in more.items():
+        into[bucket] = into.get(bucket, 0) + count
+
+
+def _slot(slots: deque[Sums], at: int) -> Sums:
+    if not slots or slots[-1].at != at:
+        slots.append(Sums(at=at))
+    return slots[-1]

@@ -1,0 +1,148 @@
+"""Bundles on this server's own disk: fetched once, checked before every load, never trusted by name.
+
+A bundle is copied from the storage roots into `<cache>/<digest>`, so that a restart needs neither storage
+nor control plane. Every file is checked against the manifest and the manifest against the digest, on the
+way in and again at each load; a cached copy that no longer fits is thrown away and fetched anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ml_platform.contracts.bundles import (
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    BundleError,
+    BundleManifest,
+    decode_manifest,
+    digest_of,
+)
+
+_CHUNK = 1024 * 1024
+_UNUSED_SECONDS = 3600
+
+
+class BundleStore:
+    """Gives directories that hold exactly what a digest says. Slow: call it away from the event loop."""
+
+    def __init__(self, cache: Path, roots: Iterable[Path]) -> None:
+        self._cache = cache
+        self._roots = tuple(root.resolve() for root in roots)
+
+    def load(self, uri: str, digest: str) -> tuple[Path, BundleManifest]:
+        """The local directory of a bundle and its manifest.
+
+        Raises:
+            BundleError: when it is not there, not allowed, or not what the digest says.
+        """
+        local = self._cache / digest
+        if local.is_dir():
+            try:
+                return local, verify(local, digest)
+            except BundleError:
+                self._discard(local)
+        return local, self._fetch(uri, digest, local)
+
+    def sweep(self, used: set[str]) -> None:
+        """Removes what no snapshot has named for an hour, and what a crash left half fetched."""
+        if not self._cache.is_dir():
+            return
+        oldest = time.time() - _UNUSED_SECONDS
+        for entry in self._cache.iterdir():
+            if entry.name not in used and entry.stat().st_mtime < oldest:
+                self._discard(entry)
+
+    def _fetch(self, uri: str, digest: str, local: Path) -> BundleManifest:
+        source = self._locate(uri)
+        manifest = decode_manifest(_read_manifest(source, digest))
+        self._cache.mkdir(parents=True, exist_ok=True)
+        draft = self._cache / f".{digest}-{uuid.uuid4().hex}"
+        try:
+            for name in (MANIFEST_NAME, *manifest.files):
+                _copy(source, name, draft)
+            verify(draft, digest)
+            try:
+                draft.rename(local)
+            except OSError:
+                if not local.is_dir():  # else another worker was faster, with the same content
+                    raise
+        except OSError as error:
+            raise BundleError(f"the bundle cannot be copied: {error}") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return verify(local, digest)
+
+    def _locate(self, uri: str) -> Path:
+        parts = urlsplit(uri)
+        if parts.scheme not in {"", "file"} or parts.netloc not in {"", "localhost"}:
+            raise BundleError(f"bundle_uri: {uri!r} is not a file:// URI or a path")
+        path = Path(unquote(parts.path) if parts.scheme else uri)
+        if not path.is_absolute():
+            raise BundleError(f"bundle_uri: {uri!r} is not absolute")
+        resolved = path.resolve()
+        if not any(resolved.is_relative_to(root) for root in self._roots):
+            raise BundleError(f"bundle_uri: {uri!r} is not below a storage root of this server")
+        return resolved
+
+    def _discard(self, path: Path) -> None:
+        grave = path.with_name(f".gone-{uuid.uuid4().hex}")
+        try:
+            path.rename(grave)
+        except FileNotFoundError:
+            return
+        if grave.is_dir():
+            shutil.rmtree(grave, ignore_errors=True)
+        else:
+            grave.unlink(missing_ok=True)
+
+
+def verify(directory: Path, digest: str) -> BundleManifest:
+    """Checks every file of a bundle; raises BundleError naming the one that is wrong."""
+    manifest = decode_manifest(_read_manifest(directory, digest))
+    for name, expected in manifest.files.items():
+        path = directory / name
+        try:
+            actual = _hash(path)
+        except OSError as error:
+            raise BundleError(f"{name}: cannot be read: {error.strerror}") from error
+        if actual != expected:
+            raise BundleError(f"{name}: digest mismatch, the file was changed after the bundle was built")
+    return manifest
+
+
+def _read_manifest(directory: Path, digest: str) -> bytes:
+    try:
+        with (directory / MANIFEST_NAME).open("rb") as file:
+            data = file.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise BundleError(f"{MANIFEST_NAME}: cannot be read: {error.strerror}") from error
+    if digest_of(data) != digest:
+        raise BundleError(f"{MANIFEST_NAME}: digest mismatch, this is not the bundle that was deployed")
+    return data
+
+
+def _copy(source: Path, name: str, target: Path) -> None:
+    origin = source / name
+    if not origin.resolve().is_relative_to(source):
+        raise BundleError(f"{name}: leads out of the bundle")
+    destination = target / name
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with origin.open("rb") as reader, destination.open("xb") as writer:
+        shutil.copyfileobj(reader, writer, _CHUNK)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

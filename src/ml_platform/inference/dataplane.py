@@ -1,0 +1,198 @@
+"""The one data plane behind all protocols: who may, where to, what comes back, and what is remembered of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from ml_platform.contracts.serving import INFERENCE_INTERNAL
+from ml_platform.inference.decoding import UNSET, Row
+from ml_platform.inference.errors import Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable
+from ml_platform.inference.live import LiveRevision
+from ml_platform.inference.predictionlog.spool import Record
+from ml_platform.inference.revisions import RevisionManager
+from ml_platform.inference.routing import Key, Route
+from ml_platform.inference.settings import Settings
+from ml_platform.inference.traffic import HttpTally
+
+Headers = Mapping[bytes, bytes]
+
+DEFAULT_ENVIRONMENT = "production"
+_BEARER = b"bearer "
+_ANONYMOUS = Key("anonymous", None, frozenset({"predict"}), None)
+
+
+class Call:
+    """One request on its way: filled in as far as it gets, then counted and logged from here."""
+
+    __slots__ = ("error", "keys", "predictions", "request_id", "revision", "rows", "started")
+
+    def __init__(self, request_id: str, started: int) -> None:
+        self.request_id = request_id
+        self.started = started
+        self.revision: LiveRevision | None = None
+        self.rows: Sequence[Row] = ()
+        self.keys: Sequence[dict[str, Any] | None] | None = None
+        self.predictions: list[Any] | None = None
+        self.error: str | None = None
+
+
+class DataPlane:
+    """Authorises, routes, predicts and accounts. Knows nothing of HTTP but header names."""
+
+    def __init__(self, settings: Settings, revisions: RevisionManager) -> None:
+        self.settings = settings
+        self._revisions = revisions
+        self._anonymous = _ANONYMOUS if settings.anonymous else None
+        self._prefix = os.urandom(6).hex()
+        self._numbers = count(1)
+        self.http = HttpTally()
+
+    @property
+    def snapshot_version(self) -> int:
+        return self._revisions.table.version
+
+    def new_request_id(self) -> str:
+        return f"{self._prefix}{next(self._numbers):08x}"
+
+    def authorise(self, authorization: bytes | None, permission: str) -> Key:
+        """The key of a bearer token that has the permission.
+
+        Raises:
+            Unauthenticated: there is none, or it is unknown, revoked or expired.
+            Forbidden: it lacks the permission.
+        """
+        if authorization is None:
+            if self._anonymous is not None and permission in self._anonymous.permissions:
+                return self._anonymous
+            raise Unauthenticated("give an API key: 'Authorization: Bearer <key>'")
+        if authorization[:7].lower() != _BEARER:
+            raise Unauthenticated("the scheme of 'Authorization' must be Bearer")
+        digest = hashlib.sha256(authorization[7:].strip()).hexdigest()
+        key = self._revisions.table.keys.get(digest)
+        if key is None:
+            raise Unauthenticated("the API key is unknown or was revoked")
+        if key.expires is not None and key.expires <= time.time():
+            raise Unauthenticated("the API key has expired")
+        if permission not in key.permissions:
+            raise Forbidden(f"the API key lacks the permission '{permission}'")
+        return key
+
+    def route(self, key: Key, team: str | None, environment: str, name: str) -> Route:
+        """The endpoint; another team's is as if it were not there. Raises NotFound."""
+        table = self._revisions.table
+        if team is None and key.team is None and key is self._anonymous:
+            found = [route for address, route in table.routes.items() if address[1:] == (environment, name)]
+            if len(found) == 1:
+                return found[0]
+        owner = team or key.team
+        if owner is not None and (key.team is None or key.team == owner):
+            route = table.routes.get((owner, environment, name))
+            if route is not None:
+                return route
+        if owner is None:
+            raise NotFound("this key belongs to no team: name it, /{team}/{environment}/v1/models/{name}")
+        raise NotFound(f"there is no model '{name[:128]}' in {environment[:128]}")
+
+    def routes(self, key: Key, team: str | None, environment: str) -> list[Route]:
+        """The endpoints that a key can see in an environment."""
+        owner = team or key.team
+        if key.team is not None and owner != key.team:
+            return []
+        return [
+            route
+            for (route_team, route_environment, _), route in self._revisions.table.routes.items()
+            if route_environment == environment and (owner is None or route_team == owner)
+        ]
+
+    def choose(self, key: Key, route: Route, headers: Headers, body: bytes) -> LiveRevision:
+        """The revision that answers this request.
+
+        Raises:
+            NotFound, Forbidden: for a revision that the caller asked for by name and cannot have.
+            Unavailable: when no revision is loaded.
+        """
+        pinned = headers.get(b"mlops-revision")
+        if pinned is not None:
+            return self._pinned(key, route, pinned)
+        if route.only is not None:
+            return route.only
+        if not route.arms:
+            raise Unavailable(route.unavailable, retry_after=2)
+        return route.choose(_sticky_value(route, headers, body))
+
+    async def predict(self, call: Call, body: bytes) -> list[Any]:
+        """One prediction for each instance of the body, by `call.revision`; raises ServingError."""
+        revision = call.revision
+        assert revision is not None
+        decoded = revision.decoder.decode(body)
+        call.rows, call.keys = decoded.rows, decoded.keys
+        if revision.lookups is not None:
+            call.rows = await revision.lookups.fill(decoded)
+        call.predictions = await revision.batcher.submit(call.rows)
+        return call.predictions
+
+    def account(self, call: Call, method: str, route: str, status: int) -> None:
+        """Counts a request and, when it reached a model, logs it. Called after the answer was sent."""
+        now = time.perf_counter_ns()
+        microseconds = (now - call.started) // 1000
+        self.http.add(method, route, status, microseconds)
+        revision = call.revision
+        if revision is None:
+            return
+        revision.tally.add(status, len(call.rows), microseconds)
+        if status < 400 or status >= 500:
+            self._log(call, revision, status, microseconds)
+
+    def _log(self, call: Call, revision: LiveRevision, status: int, microseconds: int) -> None:
+        rows = call.rows
+        if status >= 500:
+            rows = [tuple(None if value is UNSET else value for value in row) for row in rows]
+        revision.log.append(
+            Record(
+                call.request_id,
+                time.time_ns() // 1000,
+                microseconds,
+                status,
+                call.keys,  # type: ignore[arg-type] - written, never changed
+                rows,  # type: ignore[arg-type]
+                call.predictions if status < 400 else None,
+                call.error,
+            )
+        )
+
+    def _pinned(self, key: Key, route: Route, pinned: bytes) -> LiveRevision:
+        if INFERENCE_INTERNAL not in key.permissions:
+            raise Forbidden(f"'mlops-revision' needs the permission '{INFERENCE_INTERNAL}'")
+        revision = route.revisions.get(pinned.decode("latin-1"))
+        if revision is None:
+            raise NotFound("this endpoint has no such revision loaded")
+        return revision
+
+
+def _sticky_value(route: Route, headers: Headers, body: bytes) -> str | None:
+    """The value that keeps a caller on one revision, if it is there."""
+    sticky = route.sticky
+    if sticky is None:
+        return None
+    if sticky.by == "header":
+        value = headers.get(sticky.name.lower().encode("latin-1", "replace"))
+        return value.decode("latin-1") if value is not None else None
+    try:
+        first = msgspec.json.decode(body, type=_Peek).instances[0]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
+        raise InvalidInput(f"instances: expected rows or objects by column name ({error})") from None
+    value = first.get(sticky.name) if isinstance(first, dict) else None
+    return str(value) if value is not None else None
+
+
+class _Peek(msgspec.Struct):
+    """Just enough of a body to find an entity key in it."""
+
+    instances: list[dict[str, Any] | list[Any]]

@@ -1,0 +1,150 @@
+"""Request bodies to typed rows: one decoder for each revision, compiled once from its signature.
+
+A body is `{"instances": [...]}`; an instance is a row in the signature's order, an object by column name,
+or, for a model that declares features, an object that holds the entity keys and leaves out the columns
+that are looked up. A field that is given twice counts with its last value, as JSON readers do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from ml_platform.contracts.bundles import ColumnType, FeatureRequest
+from ml_platform.inference.errors import InvalidInput, TooLarge
+
+Row = tuple[Any, ...]
+UNSET = msgspec.UNSET
+
+_INT_RANGE = {"integer": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
+_FLOAT32_MAX = 3.4028234663852886e38
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_INDEXED = re.compile(r"^(?P<row>instances\[\d+\])\[(?P<column>\d+)\]$")
+_FIELD = re.compile(r"^Object (?P<how>contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class InputColumn:
+    """A column as the decoder must enforce it; `narrow` floats must fit 32 bits."""
+
+    name: str
+    type: ColumnType
+    nullable: bool = False
+    narrow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Typed rows in the signature's order; a value that must be looked up is UNSET.
+
+    `keys` holds the entity keys of each row, when the model declares features and a row gave them all.
+    """
+
+    rows: Sequence[Row]
+    keys: Sequence[dict[str, Any] | None] | None = None
+
+
+class InputDecoder:
+    """Decodes and checks `{"instances": [...]}`."""
+
+    def __init__(
+        self, columns: Sequence[InputColumn], features: FeatureRequest | None, max_rows: int
+    ) -> None:
+        self.columns = tuple(columns)
+        self._max_rows = max_rows
+        self._looked_up = frozenset(features.columns) if features else frozenset[str]()
+        names = {column.name for column in columns}
+        # An entity key may also be a column of the model; it is then read once, as the column.
+        self._entities = tuple(e for e in features.entities if e.name not in names) if features else ()
+        self._key_names = tuple(e.name for e in features.entities) if features else ()
+        fields, renames = [], {}
+        for index, column in enumerate((*self.columns, *self._entity_columns())):
+            renames[f"c{index}"] = column.name
+            fields.append(self._field(f"c{index}", column))
+        self._row = msgspec.defstruct(
+            "Instance", fields, rename=renames, forbid_unknown_fields=True, kw_only=True, gc=False
+        )
+        plain = tuple[tuple(_annotation(column) for column in self.columns)]  # type: ignore[misc]
+        instances = Annotated[list[self._row | plain], msgspec.Meta(min_length=1)]  # type: ignore[name-defined]
+        body = msgspec.defstruct("Body", [("instances", instances)], forbid_unknown_fields=True)
+        self._decode = msgspec.json.Decoder(body).decode
+
+    def decode(self, body: bytes | bytearray) -> Decoded:
+        """The typed rows.
+
+        Raises:
+            InvalidInput: naming the field and what was expected.
+            TooLarge: when there are more instances than allowed.
+        """
+        try:
+            instances = self._decode(body).instances  # type: ignore[attr-defined]
+        except msgspec.ValidationError as error:
+            raise InvalidInput(self._explain(str(error))) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidInput(f"the body is not valid JSON: {error}") from None
+        if len(instances) > self._max_rows:
+            raise TooLarge(f"instances: at most {self._max_rows} in one request, got {len(instances)}")
+        kind, as_tuple = self._row, msgspec.structs.astuple
+        rows = [as_tuple(row) if type(row) is kind else row for row in instances]
+        return self._with_keys(rows) if self._key_names else Decoded(rows)
+
+    def _entity_columns(self) -> tuple[InputColumn, ...]:
+        return tuple(InputColumn(entity.name, entity.type) for entity in self._entities)
+
+    def _field(self, name: str, column: InputColumn) -> tuple[str, Any] | tuple[str, Any, Any]:
+        kind = _annotation(column)
+        optional_key = any(entity.name == column.name for entity in self._entities)
+        if column.name in self._looked_up or optional_key:
+            return name, kind | msgspec.UnsetType, UNSET
+        return (name, kind, None) if column.nullable else (name, kind)
+
+    def _with_keys(self, given: list[Row]) -> Decoded:
+        width = len(self.columns)
+        positions = {c.name: i for i, c in enumerate((*self.columns, *self._entity_columns()))}
+        rows: list[Row] = []
+        keys: list[dict[str, Any] | None] = []
+        for index, values in enumerate(given):
+            key = {n: values[positions[n]] if positions[n] < len(values) else UNSET for n in self._key_names}
+            absent = [name for name, value in key.items() if value is UNSET or value is None]
+            row = values[:width]
+            if absent and UNSET in row:
+                raise InvalidInput(
+                    f"instances[{index}].{absent[0]}: missing; give this entity key, or every column"
+                )
+            rows.append(row)
+            keys.append(None if absent else key)
+        return Decoded(rows, keys)
+
+    def _explain(self, message: str) -> str:
+        """Msgspec's message with the field first, a row's position written as its column's name."""
+        found = _WHERE.match(message)
+        if found is None:
+            return message
+        what, path = found["what"], found["path"] or ""
+        position = _INDEXED.match(path)
+        if position and int(position["column"]) < len(self.columns):
+            path = f"{position['row']}.{self.columns[int(position['column'])].name}"
+        field = _FIELD.match(what)
+        if field:
+            path = f"{path}.{field['name']}" if path else field["name"]
+            what = "unknown field" if field["how"] == "contains unknown" else "missing"
+        elif what.startswith("Expected `array` of length") and path.startswith("instances["):
+            what = f"{what.replace('`', '')}: one value for each column of the signature"
+        return f"{path or 'body'}: {what[:1].lower()}{what[1:]}".replace("`", "")
+
+
+def _annotation(column: InputColumn) -> Any:
+    kind: Any
+    if column.type in _INT_RANGE:
+        low, high = _INT_RANGE[column.type]
+        kind = Annotated[int, msgspec.Meta(ge=low, le=high)]
+    elif column.type == "float" or (column.type == "double" and column.narrow):
+        kind = Annotated[float, msgspec.Meta(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]
+    else:
+        kind = {"boolean": bool, "double": float, "string": str, "datetime": datetime}[column.type]
+    return kind | None if column.nullable else kind

@@ -1,0 +1,98 @@
+"""Health, the state for the control plane, and metrics: everything that is not a prediction.
+
+Health needs no key. `/internal/*` needs `inference_internal`, `/metrics` needs `read_metrics`; both are
+answered by the parent process, which knows all workers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Protocol
+from urllib.parse import parse_qs
+
+from ml_platform.contracts.serving import INFERENCE_INTERNAL, READ_METRICS
+from ml_platform.inference.dataplane import Call, DataPlane, Headers
+from ml_platform.inference.errors import InvalidInput, ServingError
+from ml_platform.inference.prometheus import CONTENT_TYPE
+from ml_platform.inference.protocols.http import (
+    Receive,
+    Scope,
+    Send,
+    common_headers,
+    encode_json,
+    request_id,
+    respond,
+    respond_error,
+)
+
+HEALTH = frozenset({"/ping", "/health", "/health/live", "/health/ready"})
+INTERNAL = frozenset({"/internal/status", "/internal/metrics", "/metrics"})
+_DEFAULT_WINDOW = 60.0
+_MAX_WINDOW = 86_400.0
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+
+
+class Parent(Protocol):
+    """What only the parent process knows."""
+
+    async def ask(self, what: str, window: float = 60.0) -> str:
+        """The text of `status`, `metrics` or `prometheus`; raises Unavailable without a parent."""
+        ...
+
+
+class Internal:
+    """Routes of operators and of the control plane."""
+
+    def __init__(self, plane: DataPlane, parent: Parent) -> None:
+        self._plane = plane
+        self._parent = parent
+
+    async def health(self, scope: Scope, _: Receive, send: Send) -> int:
+        """Live: this process answers. Ready: it has a desired state to serve."""
+        ready = self._plane.snapshot_version >= 0
+        status = 200 if ready or scope["path"] != "/health/ready" else 503
+        text = "ready" if ready else "waiting for the first snapshot"
+        await respond(send, status, (), encode_json({"status": text}))
+        return status
+
+    async def answer(self, scope: Scope, _: Receive, send: Send) -> int:
+        headers: Headers = dict(scope["headers"])
+        call = Call(request_id(self._plane, headers), time.perf_counter_ns())
+        try:
+            content_type, text = await self._text(scope, headers)
+        except ServingError as error:
+            await respond_error(send, error, error.status, common_headers(call, headers))
+            return error.status
+        await respond(
+            send, 200, common_headers(call, headers), text.encode(), (b"content-type", content_type)
+        )
+        return 200
+
+    async def _text(self, scope: Scope, headers: Headers) -> tuple[bytes, str]:
+        path = scope["path"]
+        if path == "/metrics":
+            if not self._is_open(scope):
+                self._plane.authorise(headers.get(b"authorization"), READ_METRICS)
+            return CONTENT_TYPE.encode(), await self._parent.ask("prometheus")
+        self._plane.authorise(headers.get(b"authorization"), INFERENCE_INTERNAL)
+        what = path.rpartition("/")[2]
+        window = _window(scope["query_string"]) if what == "metrics" else _DEFAULT_WINDOW
+        return b"application/json", await self._parent.ask(what, window)
+
+    def _is_open(self, scope: Scope) -> bool:
+        client = scope.get("client")
+        return self._plane.settings.open_metrics and client is not None and client[0] in _LOOPBACK
+
+
+def _window(query: bytes) -> float:
+    values = parse_qs(query.decode("latin-1")).get("window")
+    if not values:
+        return _DEFAULT_WINDOW
+    try:
+        seconds = float(values[-1])
+    except ValueError:
+        raise InvalidInput("window: expected seconds") from None
+    if not math.isfinite(seconds) or not 1 <= seconds <= _MAX_WINDOW:
+        raise InvalidInput(f"window: expected 1 to {_MAX_WINDOW:g} seconds")
+    return seconds

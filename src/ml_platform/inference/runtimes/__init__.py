@@ -1,0 +1,1 @@
+"""Runtimes: what turns typed rows into predictions."""

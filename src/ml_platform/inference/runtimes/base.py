@@ -1,0 +1,33 @@
+"""What the batcher needs of a runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ml_platform.inference.decoding import InputColumn, Row
+
+
+class Runtime(Protocol):
+    """A loaded model.
+
+    Attributes:
+        columns: the inputs as the decoder must enforce them.
+        inline_rows: batches of up to so many rows are answered by `predict` on the event loop's own
+            thread; larger ones, and all of them when it is 0, by `predict_apart`.
+    """
+
+    columns: tuple[InputColumn, ...]
+    inline_rows: int
+
+    def predict(self, rows: Sequence[Row]) -> list[Any]:
+        """One prediction for each row; raises ServingError."""
+        ...
+
+    async def predict_apart(self, rows: Sequence[Row]) -> list[Any]:
+        """The same without holding the event loop up."""
+        ...
+
+    async def close(self) -> None:
+        """Releases everything; called once nothing is running any more."""
+        ...

@@ -1,0 +1,170 @@
+"""ONNX Runtime, on one thread: small batches on the event loop's own, large ones on one beside it.
+
+A single row takes about 20 microseconds, less than the hand-over to another thread would cost. How many
+rows may run inline is measured when the model is loaded, so that a heavy graph never holds the loop up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from ml_platform.contracts.bundles import BundleError, BundleManifest, Column
+from ml_platform.inference.decoding import InputColumn, Row
+from ml_platform.inference.errors import ModelFailed
+
+_DTYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": np.object_,
+}
+_INLINE_SECONDS = 0.002
+_INLINE_CHOICES = (64, 32, 16, 8, 4, 2, 1)
+_EXAMPLE = {"boolean": False, "integer": 0, "long": 0, "float": 0.0, "double": 0.0, "string": ""}
+
+
+class OnnxRuntime:
+    """One graph. Raises BundleError when the graph does not fit what the manifest says of it."""
+
+    def __init__(self, directory: Path, manifest: BundleManifest, executor: ThreadPoolExecutor) -> None:
+        if manifest.onnx is None:
+            raise BundleError("onnx: missing")
+        self._executor = executor
+        self._session = _open(directory / "model.onnx")
+        self._graph = manifest.onnx
+        self._probability = manifest.output == "probability"
+        wanted = self._graph.probabilities if self._probability else self._graph.prediction
+        outputs = [output.name for output in self._session.get_outputs()]
+        if wanted not in outputs:
+            raise BundleError(f"onnx: the graph has no output {wanted!r}, only {', '.join(outputs)}")
+        self._outputs = [wanted]
+        self._dtypes = self._input_types(manifest.signature.inputs)
+        self._feeds = [(column.name, dtype) for column, dtype in self._dtypes]
+        self.columns = tuple(_input_column(column, dtype) for column, dtype in self._dtypes)
+        self._fills = [
+            (i, column.missing if column.missing is not None else float("nan"))
+            for i, (column, _) in enumerate(self._dtypes)
+            if self.columns[i].nullable
+        ]
+        self.inline_rows = self._measure()
+
+    def predict(self, rows: Sequence[Row]) -> list[Any]:
+        try:
+            result = self._session.run(self._outputs, self._feed(rows))[0]
+        except Exception as error:
+            # ONNX Runtime raises its own classes, plain RuntimeError and ValueError alike.
+            raise ModelFailed(f"the model failed: {type(error).__name__}: {_first_line(error)}") from error
+        return self._answers(result, len(rows))
+
+    async def predict_apart(self, rows: Sequence[Row]) -> list[Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self.predict, rows)
+
+    async def close(self) -> None:
+        """Nothing to do: the session goes with its last reference."""
+
+    def _input_types(self, columns: Sequence[Column]) -> list[tuple[Column, Any]]:
+        inputs = {node.name: node for node in self._session.get_inputs()}
+        if self._graph.inputs == "matrix":
+            if len(inputs) != 1:
+                raise BundleError(f"onnx: a matrix graph has one input, this has {len(inputs)}")
+            (node,) = inputs.values()
+            self._matrix = node.name
+            if node.type not in _DTYPES:
+                raise BundleError(f"onnx: inputs of type {node.type} are not supported")
+            return [(column, _checked(column, _DTYPES[node.type], node.type)) for column in columns]
+        self._matrix = ""
+        if set(inputs) != {column.name for column in columns}:
+            odd = sorted(set(inputs) ^ {column.name for column in columns})
+            raise BundleError(
+                f"onnx: the graph's inputs are not the signature's columns: {', '.join(odd[:5])}"
+            )
+        return [
+            (column, _checked(column, _DTYPES.get(inputs[column.name].type), inputs[column.name].type))
+            for column in columns
+        ]
+
+    def _feed(self, rows: Sequence[Row]) -> dict[str, Any]:
+        columns: list[Any] = list(zip(*rows, strict=True))
+        for index, fill in self._fills:
+            if None in columns[index]:
+                columns[index] = [fill if value is None else value for value in columns[index]]
+        if self._matrix:
+            dtype = self._feeds[0][1]
+            return {self._matrix: np.array(columns, dtype=dtype).T.copy()}
+        count = len(rows)
+        array = np.array
+        return {
+            name: array(values, dtype).reshape(count, 1)
+            for (name, dtype), values in zip(self._feeds, columns, strict=True)
+        }
+
+    def _answers(self, result: Any, count: int) -> list[Any]:
+        if not isinstance(result, np.ndarray) or result.ndim == 0 or result.shape[0] != count:
+            raise ModelFailed("the model did not give one prediction for each instance")
+        if self._probability:
+            if result.ndim != 2 or result.shape[1] != 2:
+                raise ModelFailed("the model did not give the probabilities of two classes")
+            return result[:, 1].tolist()  # type: ignore[no-any-return]
+        if result.ndim == 2 and result.shape[1] == 1:
+            result = result[:, 0]
+        return result.tolist()  # type: ignore[no-any-return]
+
+    def _measure(self) -> int:
+        """The largest batch that takes less than the time for which the loop may be held."""
+        example = tuple(column.missing or _EXAMPLE[column.type] for column, _ in self._dtypes)
+        try:
+            for rows in _INLINE_CHOICES:
+                batch = [example] * rows
+                self.predict(batch)
+                if min(self._timed(batch) for _ in range(5)) <= _INLINE_SECONDS:
+                    return rows
+        except ModelFailed:
+            return 0  # it may merely dislike the example; then it has no say in the loop's time
+        return 0
+
+    def _timed(self, batch: Sequence[Row]) -> float:
+        started = time.perf_counter()
+        self.predict(batch)
+        return time.perf_counter() - started
+
+
+def _open(path: Path) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # several threads cost three times the CPU on small batches
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # hundreds of models in one process: arenas are never given back
+    try:
+        return ort.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleError(f"model.onnx cannot be loaded: {_first_line(error)}") from error
+
+
+def _checked(column: Column, dtype: Any, graph_type: str) -> Any:
+    if dtype is None or column.type == "datetime" or (column.type == "string") != (dtype is np.object_):
+        raise BundleError(f"onnx: column {column.name!r} is {column.type}, its graph input is {graph_type}")
+    if column.type in {"float", "double"} and dtype not in {np.float32, np.float64}:
+        raise BundleError(f"onnx: column {column.name!r} is {column.type}, its graph input is {graph_type}")
+    return dtype
+
+
+def _input_column(column: Column, dtype: Any) -> InputColumn:
+    # A graph has no null: an optional column is one only where something can stand for it.
+    nullable = not column.required and (column.missing is not None or dtype in {np.float32, np.float64})
+    kind = "integer" if column.type == "long" and dtype is np.int32 else column.type
+    return InputColumn(column.name, kind, nullable=nullable, narrow=dtype is np.float32)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]

@@ -1,0 +1,131 @@
+"""Settings of the inference server: `MLOPS_INFERENCE_*` in the environment, overridden by arguments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+WORKER_VARIABLE = "MLOPS_INFERENCE_WORKER_SETTINGS"
+"""In which the parent hands its settings, as JSON, to its workers."""
+
+_PREFIX = "MLOPS_INFERENCE_"
+_MIB = 1024 * 1024
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Each field is an argument `--like-this` and a variable `MLOPS_INFERENCE_LIKE_THIS`."""
+
+    host: str = _option("127.0.0.1", "address to listen on")
+    port: int = _option(8081, "port to listen on; 0 takes a free one and writes it to address.json")
+    workers: int = _option(0, "worker processes; 0 is one for each core")
+    state_dir: str = _option("~/.mlops/inference", "snapshot, bundle cache and prediction spool")
+
+    control_url: str = _option("", "the control plane's address, without /api/v1")
+    token_file: str = _option("", "file that holds the bearer token for the control plane")
+    poll_wait: float = _option(20.0, "seconds that the control plane may hold a poll open")
+    storage_roots: str = _option(
+        "", "directories that bundles may be loaded from, joined by the path separator"
+    )
+
+    model_dir: str = _option("", "standalone: a bundle, or a directory of bundles, named as its directories")
+    keys_file: str = _option("", "standalone: JSON list of keys, as in a snapshot")
+    anonymous: bool = _option(False, "standalone: answer predictions without a key")
+    open_metrics: bool = _option(False, "answer /metrics without a key to callers on the loopback address")
+
+    max_body_bytes: int = _option(4 * _MIB, "largest request body")
+    max_rows: int = _option(10_000, "most instances in one request")
+    max_queued_rows: int = _option(20_000, "most instances that may wait for one revision")
+    max_batch_rows: int = _option(4096, "most instances that are given to a model at once")
+    request_timeout: float = _option(10.0, "seconds until a prediction is given up with 504")
+    body_timeout: float = _option(15.0, "seconds in which a request body must arrive")
+    max_connections: int = _option(4096, "most open connections a worker")
+    drain_seconds: float = _option(10.0, "seconds that running requests are given at a stop")
+    load_wait: float = _option(10.0, "seconds that a starting worker waits for its models before it accepts")
+
+    environments_dir: str = _option("", "cache of isolated environments; default: below the state directory")
+    pyfunc_python: str = _option("", "interpreter for isolated models instead of an environment of their own")
+    pyfunc_start_timeout: float = _option(120.0, "seconds in which an isolated model must have started")
+    pyfunc_memory_bytes: int = _option(8 * 1024 * _MIB, "data limit of an isolated model; 0 is none")
+
+    log_root: str = _option("", "root of the prediction log in Parquet; default: below the state directory")
+    log_roll_seconds: float = _option(30.0, "age at which a spool becomes Parquet")
+    log_roll_bytes: int = _option(16 * _MIB, "size at which a spool becomes Parquet")
+    log_spool_bytes: int = _option(
+        1024 * _MIB, "most that may wait on disk; beyond it predictions are not logged"
+    )
+    log_buffer_bytes: int = _option(32 * _MIB, "most that may wait in a worker's memory")
+
+    @property
+    def state(self) -> Path:
+        return Path(self.state_dir).expanduser()
+
+    @property
+    def snapshot_file(self) -> Path:
+        return self.state / "snapshot.json"
+
+    @property
+    def bundle_cache(self) -> Path:
+        return self.state / "bundles"
+
+    @property
+    def spool(self) -> Path:
+        return self.state / "predictions" / "spool"
+
+    @property
+    def prediction_log(self) -> Path:
+        return Path(self.log_root).expanduser() if self.log_root else self.state / "predictions" / "log"
+
+    @property
+    def environments(self) -> Path:
+        return Path(self.environments_dir).expanduser() if self.environments_dir else self.state / "envs"
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        return tuple(Path(root).expanduser() for root in self.storage_roots.split(os.pathsep) if root)
+
+    @property
+    def worker_count(self) -> int:
+        return self.workers or os.cpu_count() or 1
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        return msgspec.json.decode(text, type=cls)
+
+
+def load_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """Reads the settings; exits with a message that names the argument when one is not valid."""
+    types = get_type_hints(Settings)
+    parser = argparse.ArgumentParser(prog="mlops-inference", description="Serves models.")
+    for option in fields(Settings):
+        kind = types[option.name]
+        raw = environ.get(_PREFIX + option.name.upper())
+        parser.add_argument(
+            "--" + option.name.replace("_", "-"),
+            type=_boolean if kind is bool else kind,
+            default=option.default if raw is None else raw,  # argparse converts a string default as well
+            help=f"{option.metadata['help']} (default: {option.default!r})".replace("%", "%%"),
+            **({"nargs": "?", "const": True} if kind is bool else {}),
+        )
+    return Settings(**vars(parser.parse_args(list(arguments))))
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"0", "false", "no", "off", ""}:
+        return False
+    raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")

@@ -1,0 +1,276 @@
+"""The parent process: holds the socket, keeps the workers alive, follows the desired state, adds up.
+
+It serves no request itself. Workers inherit its listening socket, so that connections which wait while a
+worker is replaced are taken by another one. Only one parent may use a state directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from ml_platform.contracts.serving import InferenceStatus, Snapshot, WorkerStatus, encode_snapshot
+from ml_platform.inference.aggregate import TrafficAggregate
+from ml_platform.inference.bundlestore import BundleStore
+from ml_platform.inference.channel import (
+    MAX_LINE,
+    Answer,
+    Ask,
+    NewSnapshot,
+    Report,
+    read_messages,
+    write_message,
+)
+from ml_platform.inference.predictionlog.spool import has_complete
+from ml_platform.inference.prometheus import render
+from ml_platform.inference.puller import SnapshotPuller
+from ml_platform.inference.settings import WORKER_VARIABLE, Settings
+from ml_platform.inference.snapshots import read_snapshot, write_atomically
+from ml_platform.inference.standalone import snapshot_of_directory
+
+_log = logging.getLogger(__name__)
+_FIRST_PAUSE = 0.05
+_LAST_PAUSE = 5.0
+_HEALTHY_SECONDS = 10.0
+_BIND_SECONDS = 5.0
+
+
+class StartError(Exception):
+    """The server cannot start; the message says what to change."""
+
+
+@dataclass(slots=True)
+class _Member:
+    """A worker process as the parent sees it."""
+
+    process: asyncio.subprocess.Process
+    writer: asyncio.StreamWriter
+    status: WorkerStatus | None = None
+
+
+class Supervisor:
+    """Runs the whole server until SIGTERM or SIGINT."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._traffic = TrafficAggregate()
+        self._members: dict[int, _Member] = {}
+        self._stopping = asyncio.Event()
+        self._started = datetime.now(UTC)
+        self._received = -1
+        self._contact_error: str | None = "not contacted yet"
+        self._bundles = BundleStore(settings.bundle_cache, settings.roots)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stopping.set)
+        self._settings.spool.mkdir(parents=True, exist_ok=True)
+        with _exclusive(self._settings):
+            puller = self._desired_state(loop)
+            listener = await _bind(self._settings)
+            self._announce(listener)
+            tasks = [asyncio.create_task(self._keep(n, listener)) for n in range(self._settings.worker_count)]
+            housekeeping = asyncio.create_task(self._keep_house())
+            if puller is not None:
+                puller.start()
+            await self._stopping.wait()
+            if puller is not None:
+                puller.stop()
+            await asyncio.gather(*tasks)
+            listener.close()
+            housekeeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await housekeeping
+            await self._roll()
+
+    def _desired_state(self, loop: asyncio.AbstractEventLoop) -> SnapshotPuller | None:
+        settings = self._settings
+        if settings.model_dir:
+            snapshot = snapshot_of_directory(settings)
+            write_atomically(settings.snapshot_file, encode_snapshot(snapshot))
+            self._received, self._contact_error = snapshot.version, None
+            return None
+        if not settings.control_url:
+            raise StartError("say what to serve: --control-url, or --model-dir to serve without one")
+        try:
+            stored = read_snapshot(settings.snapshot_file)
+        except ValueError as error:
+            _log.error("the stored snapshot is damaged and will be replaced: %s", error)
+            stored = None
+        self._received = stored.version if stored else -1
+
+        def received(snapshot: Snapshot, data: bytes) -> None:
+            write_atomically(settings.snapshot_file, data)
+            loop.call_soon_threadsafe(self._spread, snapshot)
+
+        def contact(error: str | None) -> None:
+            self._contact_error = error
+
+        return SnapshotPuller(
+            settings.control_url, settings.token_file, settings.poll_wait, self._received, received, contact
+        )
+
+    def _spread(self, snapshot: Snapshot) -> None:
+        self._received = snapshot.version
+        for member in self._members.values():
+            write_message(member.writer, NewSnapshot(version=snapshot.version))
+        self._traffic.forget(
+            {(e.team, e.environment, e.name, r.revision_id) for e in snapshot.endpoints for r in e.revisions}
+        )
+
+    def _announce(self, listener: socket.socket) -> None:
+        host, port = listener.getsockname()[:2]
+        address = {"host": host, "port": port, "pid": os.getpid()}
+        write_atomically(self._settings.state / "address.json", msgspec.json.encode(address))
+        _log.info("listening on http://%s:%d with %d workers", host, port, self._settings.worker_count)
+
+    async def _keep(self, number: int, listener: socket.socket) -> None:
+        """Keeps one worker alive; one that dies young is started again with growing pauses."""
+        pause = _FIRST_PAUSE
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            code = await self._run_worker(number, listener)
+            if self._stopping.is_set():
+                return
+            lived = time.monotonic() - started
+            pause = _FIRST_PAUSE if lived > _HEALTHY_SECONDS else min(pause * 2, _LAST_PAUSE)
+            _log.error("worker %d ended with %d after %.1f s; starting it again", number, code, lived)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _run_worker(self, number: int, listener: socket.socket) -> int:
+        ours, theirs = socket.socketpair()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "ml_platform.inference.worker",
+            *map(str, (number, listener.fileno(), theirs.fileno())),
+            pass_fds=(listener.fileno(), theirs.fileno()),
+            env=os.environ | {WORKER_VARIABLE: self._settings.to_json()},
+        )
+        theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE)
+        member = self._members[number] = _Member(process, writer)
+        hearing = asyncio.create_task(self._hear(member, reader))
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                await self._stop(process, ended)
+            await hearing
+        finally:
+            stopping.cancel()
+            writer.close()
+            del self._members[number]
+        return ended.result()
+
+    async def _stop(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await asyncio.wait({ended}, timeout=self._settings.drain_seconds + 5)
+        if not ended.done():
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await ended
+
+    async def _hear(self, member: _Member, reader: asyncio.StreamReader) -> None:
+        async for message in read_messages(reader):
+            if isinstance(message, Report):
+                member.status = message.status
+                self._traffic.add(message.traffic, message.http)
+            elif isinstance(message, Ask):
+                write_message(member.writer, Answer(number=message.number, text=self._text(message)))
+
+    def _text(self, question: Ask) -> str:
+        if question.what == "prometheus":
+            return render(self._traffic, self._status())
+        if question.what == "metrics":
+            return msgspec.json.encode(self._traffic.metrics(question.window)).decode()
+        return msgspec.json.encode(self._status()).decode()
+
+    def _status(self) -> InferenceStatus:
+        known = tuple(m.status for m in self._members.values() if m.status is not None)
+        expected = self._settings.worker_count
+        # A worker that is just starting has applied nothing yet.
+        versions = [status.snapshot_version for status in known] + [-1] * (expected - len(known))
+        return InferenceStatus(
+            snapshot_version=min(versions),
+            received_version=self._received,
+            control_plane_connected=self._contact_error is None,
+            control_plane_error=self._contact_error,
+            started_at=self._started,
+            workers_expected=expected,
+            workers=known,
+        )
+
+    async def _keep_house(self) -> None:
+        """Rolls the prediction log and clears the bundle cache, now and then."""
+        pause = min(max(self._settings.log_roll_seconds / 4, 0.25), 5.0)
+        while True:
+            await self._roll()
+            snapshot = await asyncio.to_thread(read_snapshot, self._settings.snapshot_file)
+            if snapshot is not None:
+                used = {r.bundle_digest for e in snapshot.endpoints for r in e.revisions}
+                await asyncio.to_thread(self._bundles.sweep, used)
+            await asyncio.sleep(pause)
+
+    async def _roll(self) -> None:
+        settings = self._settings
+        if not await asyncio.to_thread(has_complete, settings.spool):
+            return
+        command = [sys.executable, "-m", "ml_platform.inference.predictionlog.roll"]
+        arguments = ["--spool", str(settings.spool), "--root", str(settings.prediction_log)]
+        process = await asyncio.create_subprocess_exec(*command, *arguments)
+        try:
+            await process.wait()
+        except asyncio.CancelledError:
+            await process.wait()  # it is short, and what it has begun is better ended
+            raise
+
+
+@contextlib.contextmanager
+def _exclusive(settings: Settings) -> Iterator[None]:
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (settings.state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(f"another inference server uses {settings.state}") from None
+        yield
+
+
+async def _bind(settings: Settings) -> socket.socket:
+    """The listening socket; workers that outlived another parent get a moment to let go of the port."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    deadline = time.monotonic() + _BIND_SECONDS
+    while True:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+            listener.listen(2048)
+        except OSError as error:
+            listener.close()
+            if time.monotonic() > deadline:
+                where = f"{settings.host}:{settings.port}"
+                raise StartError(
+                    f"cannot listen on {where}: {error.strerror}; choose another --port"
+                ) from error
+            await asyncio.sleep(0.1)
+        else:
+            listener.setblocking(False)
+            return listener

@@ -1,0 +1,227 @@
+"""A worker process: one event loop that accepts on the shared socket and answers predictions.
+
+Started by the parent (`supervisor`) with three arguments: its number, the descriptor of the listening
+socket and that of its pipe to the parent. It ends when the parent asks it to, or is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from itertools import count
+
+import uvicorn
+import uvloop
+
+from ml_platform.contracts.serving import SnapshotError, WorkerStatus
+from ml_platform.inference.app import InferenceApp
+from ml_platform.inference.bundlestore import BundleStore
+from ml_platform.inference.channel import (
+    MAX_LINE,
+    Answer,
+    Ask,
+    HttpDelta,
+    NewSnapshot,
+    Report,
+    TrafficDelta,
+    read_messages,
+    write_message,
+)
+from ml_platform.inference.dataplane import DataPlane
+from ml_platform.inference.errors import Unavailable
+from ml_platform.inference.features import open_online_features
+from ml_platform.inference.live import LiveRevision
+from ml_platform.inference.predictionlog.writer import PredictionLog
+from ml_platform.inference.revisions import RevisionManager
+from ml_platform.inference.runtimes.loading import RuntimeLoader
+from ml_platform.inference.settings import WORKER_VARIABLE, Settings
+from ml_platform.inference.snapshots import read_snapshot
+from ml_platform.inference.traffic import HttpTally, Tally
+
+_log = logging.getLogger(__name__)
+_REPORT_SECONDS = 0.5
+_ASK_SECONDS = 5.0
+
+
+class Worker:
+    """Wires the parts of one process and runs them until it is told to stop."""
+
+    def __init__(self, settings: Settings, number: int, listener: socket.socket, pipe: socket.socket) -> None:
+        self._settings = settings
+        self._number = number
+        self._listener = listener
+        self._pipe = pipe
+        self._log = PredictionLog(
+            settings.spool,
+            roll_seconds=settings.log_roll_seconds,
+            roll_bytes=settings.log_roll_bytes,
+            spool_bytes=settings.log_spool_bytes,
+            buffer_bytes=settings.log_buffer_bytes,
+        )
+        loader = RuntimeLoader(settings, BundleStore(settings.bundle_cache, settings.roots))
+        self._revisions = RevisionManager(
+            settings, loader, self._log, open_online_features, self._report_soon
+        )
+        self._plane = DataPlane(settings, self._revisions)
+        self._numbers = count(1)
+        self._questions: dict[int, asyncio.Future[str]] = {}
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        reader, self._writer = await asyncio.open_connection(sock=self._pipe, limit=MAX_LINE)
+        self._log.start()
+        self._apply_stored()
+        listening = asyncio.create_task(self._listen(reader))
+        reporting = asyncio.create_task(self._report_always())
+        await self._revisions.settled(self._settings.load_wait)
+        _freeze_garbage()
+        server = _Server(self._uvicorn_config())
+        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True  # asked to by the parent, or it is gone
+        await serving
+        reporting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reporting
+        await self._revisions.close()
+        self._log.close()
+        self._report()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
+
+    async def ask(self, what: str, window: float = 60.0) -> str:
+        """Asks the parent; raises Unavailable when it does not answer."""
+        number = next(self._numbers)
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._questions[number] = future
+        try:
+            self._report()  # what is asked for then includes what this worker has just done
+            write_message(self._writer, Ask(number=number, what=what, window=window))
+            return await asyncio.wait_for(future, _ASK_SECONDS)
+        except TimeoutError:
+            raise Unavailable("the parent process does not answer") from None
+        finally:
+            del self._questions[number]
+
+    def _uvicorn_config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            InferenceApp(self._plane, self),  # type: ignore[arg-type] - raw ASGI, looser than uvicorn's types
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            limit_concurrency=self._settings.max_connections,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(self._settings.drain_seconds) or 1,
+        )
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        async for message in read_messages(reader):
+            if isinstance(message, NewSnapshot):
+                self._apply_stored()
+            elif isinstance(message, Answer):
+                future = self._questions.get(message.number)
+                if future is not None and not future.done():
+                    future.set_result(message.text)
+
+    def _apply_stored(self) -> None:
+        try:
+            snapshot = read_snapshot(self._settings.snapshot_file)
+        except (OSError, SnapshotError) as error:
+            _log.error("the stored snapshot cannot be used: %s", error)
+            return
+        if snapshot is not None and snapshot.version != self._revisions.version:
+            self._revisions.apply(snapshot)
+
+    def _report_soon(self) -> None:
+        self._changed.set()
+
+    async def _report_always(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), _REPORT_SECONDS)
+            self._changed.clear()
+            self._report()
+
+    def _report(self) -> None:
+        status = WorkerStatus(
+            worker=self._number,
+            pid=os.getpid(),
+            snapshot_version=self._revisions.version,
+            revisions=self._revisions.status(),
+            predictions_dropped=self._log.dropped,
+        )
+        traffic = [_delta(live) for live in self._revisions.live if live.tally.requests]
+        write_message(self._writer, Report(status=status, traffic=traffic, http=self._http_delta()))
+
+    def _http_delta(self) -> HttpDelta | None:
+        tally, self._plane.http = self._plane.http, HttpTally()
+        if not tally.counts:
+            return None
+        return HttpDelta(
+            counts=[(*key, number) for key, number in tally.counts.items()],
+            latencies=tally.latencies,
+            microseconds=tally.microseconds,
+        )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which starts quietly: the parent says where it listens."""
+
+    def _log_started_message(self, listeners: object) -> None:
+        _log.debug("accepting on %s", listeners)
+
+
+def _delta(live: LiveRevision) -> TrafficDelta:
+    tally, live.tally = live.tally, Tally()
+    return TrafficDelta(
+        team=live.endpoint.team,
+        environment=live.endpoint.environment,
+        endpoint=live.endpoint.name,
+        revision_id=live.spec.revision_id,
+        model_name=live.spec.model_name,
+        model_version=live.spec.model_version,
+        requests=tally.requests,
+        predictions=tally.predictions,
+        errors=tally.errors,
+        client_errors=tally.client_errors,
+        microseconds=tally.microseconds,
+        latencies=tally.latencies,
+    )
+
+
+def _freeze_garbage() -> None:
+    """Modules and models live for ever: collections that visit them would only lengthen the tail."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def main() -> None:
+    number, listener, pipe = (int(argument) for argument in sys.argv[1:4])
+    settings = Settings.from_json(os.environ.pop(WORKER_VARIABLE))
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s worker {number} %(levelname)s %(message)s"
+    )
+    # Until uvicorn takes the signals over: a worker that is still loading has nothing to drain.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the parent sends SIGTERM
+    sockets = (socket.socket(fileno=listener), socket.socket(fileno=pipe))
+    uvloop.run(_run(settings, number, *sockets))
+
+
+async def _run(settings: Settings, number: int, listener: socket.socket, pipe: socket.socket) -> None:
+    await Worker(settings, number, listener, pipe).run()
+
+
+if __name__ == "__main__":
+    main()
