@@ -1,0 +1,56 @@
+"""The control plane's process: `python -m ml_platform.server.main`."""
+
+import gc
+import os
+import signal
+import sys
+
+import structlog
+import uvicorn
+
+from ml_platform.kit import logs
+from ml_platform.server.app import create_app
+from ml_platform.server.local.guardian import Guardian
+from ml_platform.server.local.layout import Layout
+from ml_platform.server.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+
+def main() -> int:
+    """Serves until SIGTERM; requests under way get `shutdown_seconds` to finish."""
+    settings = Settings()
+    logs.configure(settings.log_level)
+    layout = Layout(settings.home)
+    with layout.hold("api"):
+        layout.write_process("api")
+        guardian = Guardian(layout) if os.environ.get("MLOPS_SUPERVISED") == "1" else None
+        app = create_app(settings)
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: later collections need not walk it
+        if guardian is not None:
+            guardian.start()
+        config = uvicorn.Config(
+            app,
+            host=settings.api.host,
+            port=settings.api.port,
+            loop="uvloop" if sys.platform != "win32" else "auto",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            timeout_graceful_shutdown=int(settings.shutdown_seconds),
+        )
+        server = uvicorn.Server(config)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        try:
+            server.run()
+        finally:
+            if guardian is not None:
+                guardian.stop()
+        return 0 if server.started else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
