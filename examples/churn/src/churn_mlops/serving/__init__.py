@@ -1,0 +1,1 @@
+"""The team's own HTTP service around the model or the platform's endpoint."""
