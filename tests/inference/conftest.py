@@ -52,7 +52,9 @@ def make_server(tmp_path: Path, storage: Path, control: ControlPlane) -> Iterato
     servers: list[Server] = []
 
     def make(**options: object) -> Server:
-        server = Server(tmp_path / f"inference-{len(servers)}", options.pop("control", control), storage, **options)
+        server = Server(
+            tmp_path / f"inference-{len(servers)}", options.pop("control", control), storage, **options
+        )
         servers.append(server)
         return server
 

@@ -91,7 +91,7 @@ class TrafficAggregate:
                 del self.revisions[identity]
 
     def window(self, identity: Identity, seconds: float) -> Sums:
-        """What a revision did within the trailing window: to the second up to ten minutes, else the minute."""
+        """What a revision did within the trailing window; by minutes when it is over ten of them."""
         history = self.revisions[identity]
         oldest = time.time() - seconds
         total = Sums()

@@ -47,11 +47,6 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._queued = 0
-        self._closed = False
-
-    @property
-    def idle(self) -> bool:
-        return not (self._inline or self._apart or self._task)
 
     def submit(self, rows: Sequence[Row]) -> asyncio.Future[list[Any]]:
         """Queues the rows; the future gives one prediction for each, or raises ServingError."""
@@ -72,14 +67,14 @@ class Batcher:
         return future
 
     async def close(self) -> None:
-        """Lets what is running end, then closes the runtime."""
-        self._closed = True
-        while not self.idle:
-            await asyncio.sleep(0.01)
+        """Closes the runtime, once nobody waits for it any more but what has been given up has ended."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
         await self._runtime.close()
 
     def _run_inline(self) -> None:
-        batch, total = [], 0
+        batch: list[_Waiting] = []
+        total = 0
         while self._inline and (not batch or total + len(self._inline[0].rows) <= _INLINE_TURN_ROWS):
             waiting = self._inline.pop(0)
             total += len(waiting.rows)

@@ -1,4 +1,4 @@
-"""The one data plane behind all protocols: who may, where to, what comes back, and what is remembered of it."""
+"""The one data plane behind all protocols: who may, where to, what comes back, what is remembered."""
 
 from __future__ import annotations
 
@@ -133,9 +133,13 @@ class DataPlane:
         assert revision is not None
         decoded = revision.decoder.decode(body)
         call.rows, call.keys = decoded.rows, decoded.keys
-        if revision.lookups is not None:
-            call.rows = await revision.lookups.fill(decoded)
-        call.predictions = await revision.batcher.submit(call.rows)
+        revision.in_flight += 1
+        try:
+            if revision.lookups is not None:
+                call.rows = await revision.lookups.fill(decoded)
+            call.predictions = await revision.batcher.submit(call.rows)
+        finally:
+            revision.leave()
         return call.predictions
 
     def account(self, call: Call, method: str, route: str, status: int) -> None:
@@ -160,8 +164,8 @@ class DataPlane:
                 time.time_ns() // 1000,
                 microseconds,
                 status,
-                call.keys,  # type: ignore[arg-type] - written, never changed
-                rows,  # type: ignore[arg-type]
+                call.keys,
+                rows,
                 call.predictions if status < 400 else None,
                 call.error,
             )

@@ -69,8 +69,9 @@ class InputDecoder:
         self._row = msgspec.defstruct(
             "Instance", fields, rename=renames, forbid_unknown_fields=True, kw_only=True, gc=False
         )
-        plain = tuple[tuple(_annotation(column) for column in self.columns)]  # type: ignore[misc]
-        instances = Annotated[list[self._row | plain], msgspec.Meta(min_length=1)]  # type: ignore[name-defined]
+        plain: Any = tuple.__class_getitem__(tuple(_annotation(column) for column in self.columns))
+        instance: Any = self._row | plain
+        instances = Annotated[list[instance], msgspec.Meta(min_length=1)]
         body = msgspec.defstruct("Body", [("instances", instances)], forbid_unknown_fields=True)
         self._decode = msgspec.json.Decoder(body).decode
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from ml_platform.contracts.bundles import BundleManifest
@@ -16,9 +17,10 @@ from ml_platform.inference.traffic import Tally
 
 @dataclass(slots=True, eq=False)
 class LiveRevision:
-    """Made once when a revision is loaded; only `tally` and `headers` change or are derived.
+    """Made once when a revision is loaded.
 
-    `headers` are the response headers that name the revision.
+    `headers` are the response headers that name the revision; `in_flight` counts the predictions that are
+    under way, for which a retired revision waits before it lets go of its model.
     """
 
     endpoint: ServingEndpoint
@@ -31,6 +33,8 @@ class LiveRevision:
     load_seconds: float
     tally: Tally = field(default_factory=Tally)
     headers: tuple[tuple[bytes, bytes], ...] = field(init=False)
+    in_flight: int = 0
+    released: asyncio.Event | None = None
 
     def __post_init__(self) -> None:
         self.headers = (
@@ -38,8 +42,17 @@ class LiveRevision:
             (b"mlops-model-version", self.spec.model_version.encode()),
         )
 
+    def leave(self) -> None:
+        """Ends one of the predictions that `in_flight` counts."""
+        self.in_flight -= 1
+        if self.released is not None and not self.in_flight:
+            self.released.set()
+
     async def close(self) -> None:
         """Lets what is running end, then releases the model and its features."""
+        if self.in_flight:
+            self.released = asyncio.Event()
+            await self.released.wait()
         await self.batcher.close()
         if self.lookups is not None:
             await self.lookups.close()

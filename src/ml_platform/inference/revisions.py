@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -79,6 +80,8 @@ class RevisionManager:
         self._progress: dict[_Wanted, _Progress] = {}
         self._loads: dict[_Wanted, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._settled = asyncio.Event()
+        self._settled.set()
         self.table = routing.EMPTY
 
     @property
@@ -119,11 +122,10 @@ class RevisionManager:
             for revision_id, wanted in self._wanted.items()
         )
 
-    async def settled(self, timeout: float) -> None:
+    async def settled(self, seconds: float) -> None:
         """Waits until every revision has been tried once, or the time is up."""
-        deadline = time.monotonic() + timeout
-        while any(p.state == "loading" for p in self._progress.values()) and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), seconds)
 
     async def close(self) -> None:
         for task in self._loads.values():
@@ -214,6 +216,10 @@ class RevisionManager:
         }
         self.table = routing.build_table(self._snapshot, live, reasons, self.table)
         self._retire()
+        if any(progress.state == "loading" for progress in self._progress.values()):
+            self._settled.clear()
+        else:
+            self._settled.set()
         self._changed()
 
     def _retire(self) -> None:

@@ -118,7 +118,8 @@ def load_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
             type=_boolean if kind is bool else kind,
             default=option.default if raw is None else raw,  # argparse converts a string default as well
             help=f"{option.metadata['help']} (default: {option.default!r})".replace("%", "%%"),
-            **({"nargs": "?", "const": True} if kind is bool else {}),
+            nargs="?" if kind is bool else None,
+            const=True if kind is bool else None,
         )
     return Settings(**vars(parser.parse_args(list(arguments))))
 

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from itertools import count
+from typing import Any, cast
 
 import uvicorn
 import uvloop
@@ -111,7 +112,7 @@ class Worker:
 
     def _uvicorn_config(self) -> uvicorn.Config:
         return uvicorn.Config(
-            InferenceApp(self._plane, self),  # type: ignore[arg-type] - raw ASGI, looser than uvicorn's types
+            cast("Any", InferenceApp(self._plane, self)),  # raw ASGI, looser than uvicorn's own types
             loop="uvloop",
             http="httptools",
             ws="none",

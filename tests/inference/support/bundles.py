@@ -252,5 +252,3 @@ def _files(directory: Path) -> Iterable[Path]:
 
 def _column_type(dtype: np.dtype) -> str:
     return {"object": "string", "int64": "long", "float64": "double"}[str(dtype)]
-
-

@@ -91,7 +91,9 @@ class ControlPlane:
             return encode_snapshot(self.snapshot) if self.snapshot is not None else None
 
 
-def key(token: str, team: str | None = "acme", permissions: tuple[str, ...] = ("predict",), **more) -> ServingKey:
+def key(
+    token: str, team: str | None = "acme", permissions: tuple[str, ...] = ("predict",), **more
+) -> ServingKey:
     digest = hashlib.sha256(token.encode()).hexdigest()
     return ServingKey(
         key_id=f"key-{digest[:8]}", token_sha256=digest, team=team, permissions=permissions, **more
@@ -131,7 +133,9 @@ ADMIN = "mlops_admin_secret"
 CALLER = "mlops_caller_secret"
 
 
-def snapshot(version: int, *endpoints: ServingEndpoint, keys=(), stores: tuple[FeatureStore, ...] = ()) -> Snapshot:
+def snapshot(
+    version: int, *endpoints: ServingEndpoint, keys=(), stores: tuple[FeatureStore, ...] = ()
+) -> Snapshot:
     """A snapshot with the caller's key of team acme, a platform key for everything, and what is given."""
     standard = (
         key(CALLER),

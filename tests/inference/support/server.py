@@ -137,5 +137,7 @@ class Server:
     def _address(self) -> dict[str, Any]:
         assert self.process is not None
         if self.process.poll() is not None:
-            raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.log.read_text()[-2000:]}")
+            raise RuntimeError(
+                f"the server ended with {self.process.returncode}:\n{self.log.read_text()[-2000:]}"
+            )
         return json.loads((self.state / "address.json").read_text())

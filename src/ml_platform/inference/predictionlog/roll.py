@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -100,7 +100,7 @@ def _tables(header: SegmentHeader, schema: pa.Schema, file: IO[bytes]) -> Iterab
 
 def _table(header: SegmentHeader, schema: pa.Schema, records: list[Record]) -> pa.Table:
     common: list[tuple[Any, ...]] = []
-    features: list[list[Any]] = []
+    features: list[Sequence[Any]] = []
     fixed = (header.deployment_id, header.revision_id, header.model_name, header.model_version)
     for r in records:
         for index, row in enumerate(r.rows):
@@ -116,7 +116,7 @@ def _table(header: SegmentHeader, schema: pa.Schema, records: list[Record]) -> p
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _feature_columns(header: SegmentHeader, rows: list[list[Any]]) -> Iterable[list[Any]]:
+def _feature_columns(header: SegmentHeader, rows: list[Sequence[Any]]) -> Iterable[list[Any]]:
     for index, (_, kind) in enumerate(header.columns):
         values = [row[index] for row in rows]
         if kind == "datetime":

@@ -11,7 +11,7 @@ import fcntl
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,8 +43,8 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     time_us: int
     latency_us: int
     status: int
-    keys: list[dict[str, Any] | None] | None
-    rows: list[list[Any]]
+    keys: Sequence[dict[str, Any] | None] | None
+    rows: Sequence[Sequence[Any]]
     predictions: list[Any] | None
     error: str | None
 

@@ -67,7 +67,7 @@ def check_json(headers: Headers) -> None:
         )
 
 
-async def read_body(receive: Receive, headers: Headers, limit: int, timeout: float) -> bytes:
+async def read_body(receive: Receive, headers: Headers, limit: int, seconds: float) -> bytes:
     """The whole body.
 
     Raises:
@@ -80,23 +80,23 @@ async def read_body(receive: Receive, headers: Headers, limit: int, timeout: flo
     if not declared.isdigit():
         raise InvalidInput("content-length: expected a number")
     if int(declared) <= limit:
-        message = await receive() if b"expect" not in headers else await _timely(receive, timeout)
+        message = await receive() if b"expect" not in headers else await _timely(receive, seconds)
         if message["type"] == "http.request" and not message.get("more_body", False):
             body: bytes = message["body"]
             if len(body) <= limit:
                 return body
             raise _too_large(limit)
-        return await _read_rest(receive, message, limit, timeout)
-    await _drain(receive, int(declared), limit, timeout)
+        return await _read_rest(receive, message, limit, seconds)
+    await _drain(receive, int(declared), limit, seconds)
     raise _too_large(limit)
 
 
 async def _read_rest(
-    receive: Receive, message: MutableMapping[str, Any], limit: int, timeout: float
+    receive: Receive, message: MutableMapping[str, Any], limit: int, seconds: float
 ) -> bytes:
     parts: list[bytes] = []
     size = 0
-    deadline = asyncio.get_running_loop().time() + timeout
+    deadline = asyncio.get_running_loop().time() + seconds
     while True:
         if message["type"] == "http.disconnect":
             raise Disconnected
@@ -113,11 +113,11 @@ async def _read_rest(
     return b"".join(parts)
 
 
-async def _drain(receive: Receive, declared: int, limit: int, timeout: float) -> None:
+async def _drain(receive: Receive, declared: int, limit: int, seconds: float) -> None:
     """Reads what a client insists on sending, within reason, so that it lives to read the answer."""
     if declared > limit * _DRAIN_FACTOR:
         return
-    deadline = asyncio.get_running_loop().time() + timeout
+    deadline = asyncio.get_running_loop().time() + seconds
     while True:
         message = await _timely(receive, deadline - asyncio.get_running_loop().time())
         if message["type"] == "http.disconnect":

@@ -14,6 +14,8 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Callable
+from typing import IO, Any
 
 _PR_SET_PDEATHSIG = 1
 _DTYPES = {
@@ -27,7 +29,8 @@ _DTYPES = {
 }
 
 
-def main():
+def main() -> int:
+    answer: dict[str, Any]
     requests, answers = _take_pipes()
     setup = _read(requests)
     _restrict(setup["memory_bytes"], setup["parent"])
@@ -48,7 +51,7 @@ def main():
         _write(answers, answer)
 
 
-def _take_pipes():
+def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
     """Keeps the pipes for us: what the model prints goes to stderr, what it reads is empty."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -58,7 +61,7 @@ def _take_pipes():
     return requests, answers
 
 
-def _restrict(memory_bytes, parent):
+def _restrict(memory_bytes: int, parent: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory_bytes and sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
@@ -68,23 +71,23 @@ def _restrict(memory_bytes, parent):
             os._exit(1)  # it died before we could ask to be told
 
 
-def _load(setup):
+def _load(setup: dict[str, Any]) -> Callable[[list[list[Any]]], list[Any]]:
     import mlflow.pyfunc
-    import numpy
-    import pandas
+    import numpy as np
+    import pandas as pd
 
     model = mlflow.pyfunc.load_model(setup["model"])
     columns, types, tensor = setup["columns"], setup["types"], setup["tensor"]
     function = _function(model, setup["probability"])
 
-    def predict(rows):
+    def predict(rows: list[list[Any]]) -> list[Any]:
         if tensor:
-            data = numpy.array(rows, dtype=_DTYPES[types[0]])
+            data = np.array(rows, dtype=_DTYPES[types[0]])
         else:
-            data = pandas.DataFrame(
+            data = pd.DataFrame(
                 {
-                    name: _series(pandas, [row[index] for row in rows], kind)
-                    for index, (name, kind) in enumerate(zip(columns, types))
+                    name: _series(pd, [row[index] for row in rows], kind)
+                    for index, (name, kind) in enumerate(zip(columns, types, strict=True))
                 }
             )
         return _plain(function(data), setup["probability"])
@@ -92,16 +95,18 @@ def _load(setup):
     return predict
 
 
-def _function(model, probability):
+def _function(model: Any, probability: bool) -> Callable[[Any], Any]:
     if probability:
         try:
-            return model.get_raw_model().predict_proba
+            found: Callable[[Any], Any] = model.get_raw_model().predict_proba
         except (AttributeError, NotImplementedError, TypeError):
-            pass  # then its own predict must give them
-    return model.predict
+            found = model.predict  # then its own predict must give them
+        return found
+    plain: Callable[[Any], Any] = model.predict
+    return plain
 
 
-def _series(pandas, values, kind):
+def _series(pandas: Any, values: list[Any], kind: str) -> Any:
     if any(value is None for value in values) and kind in ("boolean", "integer", "long"):
         return pandas.Series(values, dtype="object")
     if kind == "datetime":
@@ -109,7 +114,7 @@ def _series(pandas, values, kind):
     return pandas.Series(values, dtype=_DTYPES[kind])
 
 
-def _plain(result, probability):
+def _plain(result: Any, probability: bool) -> list[Any]:
     """The predictions as JSON values: one number or string for each row, or an object or list of them."""
     if hasattr(result, "to_dict") and hasattr(result, "columns"):
         if len(result.columns) == 1:
@@ -126,7 +131,7 @@ def _plain(result, probability):
     return [_value(item) for item in (result.tolist() if hasattr(result, "tolist") else list(result))]
 
 
-def _value(value):
+def _value(value: Any) -> Any:
     if hasattr(value, "item") and not isinstance(value, (list, dict)):
         value = value.item()
     if isinstance(value, float):
@@ -138,18 +143,18 @@ def _value(value):
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
-def _describe(error):
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error!s}"[:2000]
 
 
-def _read(stream):
+def _read(stream: IO[bytes]) -> Any:
     head = stream.read(4)
     if len(head) < 4:
         return None
     return json.loads(stream.read(struct.unpack(">I", head)[0]))
 
 
-def _write(stream, message):
+def _write(stream: IO[bytes], message: dict[str, Any]) -> None:
     data = json.dumps(message, allow_nan=False).encode()
     stream.write(struct.pack(">I", len(data)) + data)
     stream.flush()
