@@ -1,0 +1,1 @@
+"""Watching models in production: drift, data quality, and what follows from them."""
