@@ -1,0 +1,1 @@
+"""The command line `mlops`: a thin layer over the SDK."""

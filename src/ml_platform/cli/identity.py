@@ -1,0 +1,144 @@
+"""`mlops login | whoami`, `teams`, `users`, `keys`, `audit`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ml_platform.cli.context import Group, Output, Yes, confirm, platform, show
+from ml_platform.cli.output import Format, say
+
+teams = Group("Teams and their members")
+users = Group("People and service accounts")
+keys = Group("API keys")
+audit = Group("The audit log")
+
+RoleOption = Annotated[list[str] | None, typer.Option("--role", "-r", help="May be given several times")]
+
+
+def login(
+    url: Annotated[str | None, typer.Option(help="Address of the platform")] = None,
+    team: Annotated[str | None, typer.Option(help="Team to work in")] = None,
+    web: Annotated[bool, typer.Option("--web", help="Print a one-time link for the browser")] = False,
+) -> None:
+    """Keep a key in the profile, or open a browser session with --web.
+
+    The key is asked for, or read from standard input when that is not a terminal.
+    """
+    from ml_platform.sdk import Platform
+    from ml_platform.sdk.config import read_profile, write_profile
+
+    if web:
+        sys.stdout.write(platform().identity.create_sign_in_link().url + "\n")
+        return
+    profile = read_profile()
+    address = url or profile.get("url") or typer.prompt("Address of the platform", err=True)
+    key = typer.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    key = key.strip()
+    me = Platform(url=address, key=key, team=team).identity.whoami()
+    path = write_profile({"url": address, "key": key, "team": team})
+    say(f"signed in as {me.name} in team {me.team}; the key is in {path}")
+
+
+def whoami(output: Output = Format.TABLE) -> None:
+    """Say whose key this is, in which team, and what it may do there."""
+    show(platform().identity.whoami(), output)
+
+
+@teams.command("create")
+def create_team(name: str, description: str | None = None, output: Output = Format.TABLE) -> None:
+    show(platform().identity.create_team(name, description), output)
+
+
+@teams.command("list")
+def list_teams(output: Output = Format.TABLE) -> None:
+    show(platform().identity.list_teams(), output, ["name", "description", "created_at"])
+
+
+@teams.command("members")
+def list_members(team: Annotated[str | None, typer.Argument()] = None, output: Output = Format.TABLE) -> None:
+    """List who is in a team, and with which roles."""
+    here = platform()
+    show(here.identity.list_members(team or here.identity.whoami().team), output, ["user_name", "roles"])
+
+
+@teams.command("set-member")
+def set_member(team: str, user: str, role: RoleOption = None, output: Output = Format.TABLE) -> None:
+    """Replace a user's roles in a team; without --role the user leaves it."""
+    show(platform().identity.set_member(team, user, role or []), output)
+
+
+@users.command("create")
+def create_user(
+    name: str,
+    display_name: str | None = None,
+    admin: Annotated[bool, typer.Option("--admin", help="An administrator of the installation")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    show(platform().identity.create_user(name, display_name=display_name, admin=admin), output)
+
+
+@users.command("list")
+def list_users(output: Output = Format.TABLE) -> None:
+    show(platform().identity.list_users(), output, ["name", "display_name", "admin", "active", "created_at"])
+
+
+@users.command("deactivate")
+def deactivate_user(name: str, yes: Yes = False, output: Output = Format.TABLE) -> None:
+    """Refuse a user's keys and sessions from now on."""
+    confirm(f"Deactivate {name}?", yes=yes)
+    show(platform().identity.set_user_active(name, active=False), output)
+
+
+@users.command("activate")
+def activate_user(name: str, output: Output = Format.TABLE) -> None:
+    show(platform().identity.set_user_active(name, active=True), output)
+
+
+@keys.command("create")
+def create_key(
+    name: str,
+    user: Annotated[str | None, typer.Option(help="For another member of the team")] = None,
+    role: RoleOption = None,
+    expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650)] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Make a key; the token is shown this once."""
+    key = platform().identity.create_key(name, user=user, roles=role, expires_in_days=expires_in_days)
+    show(key, output)
+
+
+@keys.command("list")
+def list_keys(output: Output = Format.TABLE) -> None:
+    columns = ["key_id", "name", "user_name", "roles", "created_at", "expires_at", "revoked_at"]
+    show(platform().identity.list_keys(), output, columns)
+
+
+@keys.command("revoke")
+def revoke_key(key_id: str, yes: Yes = False, output: Output = Format.TABLE) -> None:
+    """Refuse a key from now on; inference servers follow within two seconds."""
+    confirm(f"Revoke {key_id}?", yes=yes)
+    show(platform().identity.revoke_key(key_id), output)
+
+
+@audit.command("list")
+def list_events(
+    action: Annotated[str | None, typer.Option(help="e.g. deployment.promote, or deployment.*")] = None,
+    resource: Annotated[str | None, typer.Option(help="Id of what was changed")] = None,
+    actor: Annotated[str | None, typer.Option(help="Name of who did it")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1)] = 50,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show who did what, newest first."""
+    events = platform().audit.events(action=action, resource=resource, actor=actor, limit=limit)
+    show(list(events), output, ["sequence", "at", "actor_name", "action", "resource_kind", "resource_id"])
+
+
+@audit.command("verify")
+def verify(output: Output = Format.TABLE) -> None:
+    """Check that nobody rewrote the log; exit code 1 when somebody did."""
+    result = platform().audit.verify()
+    show(result, output)
+    if not result.verified:
+        say(f"the audit log was tampered with: {len(result.findings)} findings")
+        raise typer.Exit(1)

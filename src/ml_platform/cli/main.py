@@ -1,0 +1,70 @@
+"""The entry point of `mlops`.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or input; 3 not found; 4 not allowed; 5 conflict; 6 waits for an
+approval; 7 the platform does not answer or is not configured; 8 a limit; 9 timed out; 10 a job or a
+deployment failed; 130 interrupted.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ml_platform.cli import identity, local
+from ml_platform.cli.output import say
+
+app = typer.Typer(
+    name="mlops",
+    help="From data to a governed, monitored production endpoint.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: " + (__doc__ or "").partition("Exit codes: ")[2].replace("\n", " "),
+)
+
+for _name in ("up", "down", "status", "doctor", "logs", "reset"):
+    app.command(_name)(getattr(local, _name))
+for _name in ("login", "whoami"):
+    app.command(_name)(getattr(identity, _name))
+app.add_typer(identity.teams, name="teams")
+app.add_typer(identity.users, name="users")
+app.add_typer(identity.keys, name="keys")
+app.add_typer(identity.audit, name="audit")
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop", is_eager=True)
+    ] = False,
+) -> None:
+    """From data to a governed, monitored production endpoint."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        sys.stdout.write(version_of("ml-platform") + "\n")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs a command and turns what the SDK raises into a message, a hint and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(130)
+    except Exception as error:  # the SDK is not imported before it is needed, so its errors are known by form
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            raise
+        say(f"error: {getattr(error, 'detail', error)}")
+        for field in getattr(error, "fields", []):
+            say(f"  {field.field}: {field.message}")
+        if hint := getattr(error, "hint", None):
+            say(f"hint: {hint}")
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

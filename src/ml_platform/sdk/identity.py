@@ -1,0 +1,101 @@
+"""Teams, users, keys, and who one is."""
+
+from collections.abc import Iterator, Sequence
+
+from ml_platform.contracts.audit import AuditEvent, AuditVerification
+from ml_platform.contracts.identity import (
+    Key,
+    KeyCreated,
+    Member,
+    Role,
+    SignInLink,
+    Team,
+    User,
+    WhoAmI,
+)
+from ml_platform.sdk.transport import Transport
+
+
+class Identity:
+    """`platform.identity`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def whoami(self) -> WhoAmI:
+        """Whose key this is, in which team, and what it may do there."""
+        return self._transport.get("/whoami", WhoAmI)
+
+    def create_team(self, name: str, description: str | None = None) -> Team:
+        return self._transport.post("/teams", Team, {"name": name, "description": description})
+
+    def list_teams(self) -> list[Team]:
+        return list(self._transport.pages("/teams", Team))
+
+    def list_members(self, team: str) -> list[Member]:
+        return list(self._transport.pages(f"/teams/{team}/members", Member))
+
+    def set_member(self, team: str, user: str, roles: Sequence[Role | str]) -> Member:
+        """Replaces the user's roles in the team; none removes the user from it."""
+        body = {"roles": [str(role) for role in roles]}
+        return self._transport.put(f"/teams/{team}/members/{user}", Member, body)
+
+    def create_user(self, name: str, *, display_name: str | None = None, admin: bool = False) -> User:
+        body = {"name": name, "display_name": display_name, "admin": admin}
+        return self._transport.post("/users", User, body)
+
+    def list_users(self) -> list[User]:
+        return list(self._transport.pages("/users", User))
+
+    def set_user_active(self, name: str, *, active: bool) -> User:
+        return self._transport.post(f"/users/{name}/{'activate' if active else 'deactivate'}", User)
+
+    def create_key(
+        self,
+        name: str,
+        *,
+        user: str | None = None,
+        roles: Sequence[Role | str] | None = None,
+        expires_in_days: int | None = None,
+    ) -> KeyCreated:
+        """A new key; its token is in this answer and nowhere else."""
+        body = {
+            "name": name,
+            "user": user,
+            "roles": [str(role) for role in roles] if roles is not None else None,
+            "expires_in_days": expires_in_days,
+        }
+        return self._transport.post("/keys", KeyCreated, body)
+
+    def list_keys(self) -> list[Key]:
+        return list(self._transport.pages("/keys", Key))
+
+    def revoke_key(self, key_id: str) -> Key:
+        return self._transport.delete(f"/keys/{key_id}", Key)
+
+    def create_sign_in_link(self) -> SignInLink:
+        """A link that opens one browser session."""
+        return self._transport.post("/sign-in-links", SignInLink)
+
+
+class Audit:
+    """`platform.audit`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def events(
+        self,
+        *,
+        action: str | None = None,
+        resource: str | None = None,
+        actor: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[AuditEvent]:
+        """Events, newest first; `action` may end in `*`."""
+        params = {"action": action, "resource": resource, "actor": actor}
+        return self._transport.pages("/audit/events", AuditEvent, params, limit)
+
+    def verify(self) -> AuditVerification:
+        """Checks the whole log against its hashes and checkpoints."""
+        return self._transport.get("/audit/verify", AuditVerification)

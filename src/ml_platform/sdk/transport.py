@@ -1,0 +1,172 @@
+"""HTTP to the platform: one client, one table of errors, careful retries."""
+
+import platform as machine
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from ml_platform.contracts.problems import FieldProblem
+from ml_platform.sdk.config import Connection
+from ml_platform.sdk.errors import ConnectionFailedError, PlatformError, ServerError, error_class
+
+M = TypeVar("M", bound=BaseModel)
+_RETRIES = 3
+_RETRY_STATUSES = frozenset({502, 503, 504})
+_MAX_RETRY_AFTER = 10.0
+
+
+class Transport:
+    """Calls below `/api/v1`.
+
+    A call that failed on its way is repeated when repeating is safe: a GET, or a POST that carries an
+    idempotency key (every one made here does).
+    """
+
+    def __init__(self, connection: Connection, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.connection = connection
+        headers = {
+            "authorization": f"Bearer {connection.key}",
+            "user-agent": f"ml-platform-sdk (python {machine.python_version()})",
+        }
+        if connection.team:
+            headers["mlops-team"] = connection.team
+        self._client = httpx.Client(
+            headers=headers, timeout=httpx.Timeout(60, connect=5), transport=transport
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get(self, path: str, model: type[M], params: Mapping[str, Any] | None = None) -> M:
+        return _parse(self.request("GET", path, params=params), model)
+
+    def post(self, path: str, model: type[M], json: Any = None, params: Mapping[str, Any] | None = None) -> M:
+        return _parse(self.request("POST", path, json=json, params=params), model)
+
+    def put(self, path: str, model: type[M], json: Any) -> M:
+        return _parse(self.request("PUT", path, json=json), model)
+
+    def delete(self, path: str, model: type[M]) -> M:
+        return _parse(self.request("DELETE", path), model)
+
+    def pages(
+        self, path: str, model: type[M], params: Mapping[str, Any] | None = None, limit: int | None = None
+    ) -> Iterator[M]:
+        """Every item of a list, page by page."""
+        query = {k: v for k, v in (params or {}).items() if v is not None}
+        seen = 0
+        query["limit"] = min(limit or 100, 500)
+        while True:
+            body = self.request("GET", path, params=query).json()
+            for item in body["items"]:
+                yield _validated(item, model)
+                seen += 1
+                if limit is not None and seen >= limit:
+                    return
+            if not body.get("next_cursor"):
+                return
+            query["cursor"] = body["next_cursor"]
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> httpx.Response:
+        """A call and its answer.
+
+        Raises:
+            PlatformError: the answer is an error, or there is none.
+        """
+        url = path if path.startswith("http") else f"{self.connection.url}/api/v1{path}"
+        sent = dict(headers or {})
+        if method == "POST":
+            sent.setdefault("idempotency-key", uuid.uuid4().hex)
+        query = {k: v for k, v in (params or {}).items() if v is not None}
+        options: dict[str, Any] = {"params": query, "headers": sent, "json": json, "content": content}
+        if timeout is not None:
+            options["timeout"] = timeout
+        repeatable = content is None or isinstance(content, bytes)
+        for attempt in range(_RETRIES + 1):
+            last = attempt == _RETRIES or not repeatable
+            try:
+                answer = self._client.request(method, url, **options)
+            except httpx.TransportError as error:
+                if last:
+                    raise ConnectionFailedError(
+                        f"the platform at {self.connection.url} does not answer: {str(error) or type(error).__name__}",
+                        hint="is it running? `mlops status` says; `mlops up` starts it",
+                    ) from None
+                time.sleep(0.2 * 2**attempt)
+                continue
+            if answer.status_code in _RETRY_STATUSES and not last:
+                time.sleep(_wait_of(answer, attempt))
+                continue
+            if answer.status_code >= 400:
+                raise error_of(answer)
+            return answer
+        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    def stream(self, path: str, params: Mapping[str, Any]) -> Iterator[str]:
+        """Lines of a streamed answer as they arrive."""
+        url = f"{self.connection.url}/api/v1{path}"
+        timeout = httpx.Timeout(60, connect=5, read=None)
+        with self._client.stream("GET", url, params=dict(params), timeout=timeout) as answer:
+            if answer.status_code >= 400:
+                answer.read()
+                raise error_of(answer)
+            yield from answer.iter_lines()
+
+
+def error_of(answer: httpx.Response) -> PlatformError:
+    """The exception that stands for an error answer."""
+    try:
+        body = answer.json()
+    except ValueError:
+        body = {}
+    if not isinstance(body, dict):
+        body = {}
+    detail = body.get("detail") or body.get("error") or f"the server answered {answer.status_code}"
+    return error_class(body.get("code"), answer.status_code)(
+        str(detail),
+        code=body.get("code"),
+        hint=body.get("hint"),
+        request_id=body.get("request_id") or answer.headers.get("x-request-id"),
+        fields=[FieldProblem(**item) for item in body.get("errors", []) if isinstance(item, dict)],
+    )
+
+
+def _wait_of(answer: httpx.Response, attempt: int) -> float:
+    given = answer.headers.get("retry-after", "")
+    if given.isdigit():
+        return min(float(given), _MAX_RETRY_AFTER)
+    return 0.2 * float(2**attempt)
+
+
+def _parse(answer: httpx.Response, model: type[M]) -> M:
+    try:
+        return _validated(answer.json(), model)
+    except ValueError:
+        raise ServerError(
+            f"{answer.request.url} did not answer as this version of the SDK expects",
+            hint="is MLOPS_API_URL the platform's address? if so, upgrade the SDK",
+        ) from None
+
+
+def _validated(value: Any, model: type[M]) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise ServerError(
+            f"the server's {model.__name__} is not what this version of the SDK expects: {error.errors()[0]['msg']}",
+            hint="upgrade the SDK",
+        ) from None
