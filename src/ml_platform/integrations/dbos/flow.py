@@ -166,7 +166,7 @@ class DbosFlow:
             self._in_step = True
             try:
                 return {"value": recorded(fn(), f"the result of step {name!r}")}
-            except Exception as error:  # noqa: BLE001  # whatever an effect raises is its recorded outcome
+            except Exception as error:  # whatever an effect raises is its recorded outcome
                 failures += 1
                 if failures >= retry.attempts or not isinstance(error, retry.on):
                     return {"error": to_record(describe(error, self._workflow_id, name))}

@@ -134,7 +134,7 @@ class ParkingLot:
             return []
         try:
             return [workflow_id for workflow_id, _ in self._waiting_messages(pairs)]
-        except Exception:  # noqa: BLE001  # the database is away; waits outlive that
+        except Exception:  # the database is away; waits outlive that
             _log.warning("workflow.message_poll_failed", exc_info=True)
             return []
 
@@ -145,7 +145,7 @@ class ParkingLot:
             return
         try:
             self._resume(workflow_id)
-        except Exception:  # noqa: BLE001  # the database is away: parked again, so that it is tried again
+        except Exception:  # the database is away: parked again, so that it is tried again
             _log.warning("workflow.resume_failed", workflow_id=workflow_id, exc_info=True)
             with self._changed:
                 self._waiters.setdefault(workflow_id, waiter)
