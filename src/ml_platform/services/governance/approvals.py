@@ -1,0 +1,303 @@
+"""Requests for approval: asked by a rollout, decided by people, checked again when they are used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ml_platform.contracts.governance import (
+    Approval,
+    ApprovalDetail,
+    ApprovalStatus,
+    RiskLevel,
+    Verdict,
+    Vote,
+)
+from ml_platform.contracts.identity import Role
+from ml_platform.contracts.problems import ErrorCode
+from ml_platform.kit.errors import ConflictError, ForbiddenError, NotFoundError
+from ml_platform.kit.ids import new_id
+from ml_platform.services.access import Work
+from ml_platform.services.governance.interfaces import RoleDirectory
+from ml_platform.services.governance.policies import RULES, Ballot, Tally, may_vote, tally, why_void
+from ml_platform.services.governance.repository import GovernanceRepository
+from ml_platform.services.governance.tables import ApprovalRow, ApprovalVoteRow
+
+DECIDED = "approval.decided"
+"""The topic on which the waiting workflow (its id is the subject's) is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is to be approved, and for whom."""
+
+    subject_id: str
+    model_name: str
+    model_version: int
+    environment: str
+    digest: str
+    risk_level: RiskLevel
+    risk_score: int
+    requested_by: str
+    requested_by_name: str
+    justification: str | None
+    evidence: dict[str, Any]
+    checks_passed: bool
+
+
+class ApprovalService:
+    """Approvals of the team of `work`; every decision is one guarded change of one row."""
+
+    def __init__(self, work: Work, roles: RoleDirectory) -> None:
+        self._work = work
+        self._roles = roles
+        self._repository = GovernanceRepository(work.session, work.team_id)
+
+    # -- for people
+
+    def list_approvals(self, *, status: ApprovalStatus | None, before: str | None, limit: int) -> list[Approval]:
+        rows = self._repository.approvals(status=status.value if status else None, before=before, limit=limit)
+        votes = self._repository.votes([row.id for row in rows])
+        return [Approval(**self._fields(row, votes[row.id])) for row in rows]
+
+    def get(self, approval_id: str) -> ApprovalDetail:
+        return self._detail(self._approval(approval_id))
+
+    def vote(self, approval_id: str, verdict: Verdict, reason: str) -> ApprovalDetail:
+        """One vote a person, by somebody with a seat who did not ask for it.
+
+        The vote that completes the requirement decides, and tells the rollout, in one transaction.
+        """
+        row = self._approval(approval_id, lock=True)
+        self._refuse_unless_open(row)
+        actor, rule = self._work.actor, RULES[RiskLevel(row.risk_level)]
+        votes = self._repository.votes([row.id])[row.id]
+        refusal = may_vote(
+            rule,
+            requested_by=row.requested_by,
+            voter_id=actor.actor_id,
+            roles=actor.roles,
+            voted=[vote.voter_id for vote in votes],
+        )
+        if refusal is not None:
+            raise self._refusal(refusal, row)
+        vote = ApprovalVoteRow(
+            id=new_id("vot"),
+            approval_id=row.id,
+            voter_id=actor.actor_id,
+            voter_name=actor.name,
+            verdict=verdict.value,
+            reason=reason,
+            roles=sorted(role.value for role in actor.roles),
+            created_at=self._work.clock(),
+        )
+        self._work.session.add(vote)
+        self._work.session.flush()
+        self._work.record(
+            f"approval.{verdict.value}",
+            "approval",
+            row.id,
+            after={"reason": reason, "roles": vote.roles, "digest": row.digest},
+            subject=row.subject_id,
+        )
+        self._decide(row, [*votes, vote])
+        return self._detail(row)
+
+    # -- for the rollout
+
+    def request(self, subject: Subject) -> ApprovalRow:
+        """The request for a subject; asking again answers the one that there is.
+
+        Low risk with every check passed is granted by the rule itself, and is recorded as such.
+        """
+        known = self._repository.approval_for(subject.subject_id, lock=True)
+        if known is not None:
+            return known
+        rule, now = RULES[subject.risk_level], self._work.clock()
+        automatic = rule.automatic and subject.checks_passed
+        row = ApprovalRow(
+            id=new_id("apr"),
+            team_id=self._work.team_id,
+            subject_id=subject.subject_id,
+            model_name=subject.model_name,
+            model_version=subject.model_version,
+            environment=subject.environment,
+            digest=subject.digest,
+            risk_level=subject.risk_level.value,
+            risk_score=subject.risk_score,
+            automatic=automatic,
+            status=(ApprovalStatus.APPROVED if automatic else ApprovalStatus.PENDING).value,
+            requested_by=subject.requested_by,
+            requested_by_name=subject.requested_by_name,
+            justification=subject.justification,
+            evidence=subject.evidence,
+            created_at=now,
+            expires_at=now + rule.within,
+            decided_at=now if automatic else None,
+            reason="low risk, and every check passed" if automatic else None,
+        )
+        self._work.session.add(row)
+        self._work.record(
+            "approval.request",
+            "approval",
+            row.id,
+            after={"digest": row.digest, "risk": row.risk_level, "automatic": automatic},
+            subject=row.subject_id,
+            requested_by=row.requested_by,
+        )
+        return row
+
+    def settle(self, subject_id: str) -> ApprovalRow:
+        """The request as it stands; one that nobody decided within its time has lapsed."""
+        row = self._of_subject(subject_id)
+        if row.status == ApprovalStatus.PENDING and row.expires_at <= self._work.clock():
+            self._close(row, ApprovalStatus.LAPSED, "nobody decided within the time limit")
+        return row
+
+    def use(self, subject_id: str, *, digest: str) -> str | None:
+        """Checks an approval at the moment in which it is used; why it is void, or None.
+
+        `digest` is that of what is about to be deployed, computed anew.
+        """
+        row = self._of_subject(subject_id)
+        if row.status != ApprovalStatus.APPROVED:
+            return f"the approval is {row.status}"
+        votes = self._repository.votes([row.id])[row.id]
+        now = self._roles.roles_of(self._work, [vote.voter_id for vote in votes])
+        ballots = [
+            Ballot(
+                voter_id=vote.voter_id,
+                verdict=Verdict(vote.verdict),
+                roles=_roles(vote.roles) & now.get(vote.voter_id, frozenset()),
+            )
+            for vote in votes
+        ]
+        void = why_void(
+            RULES[RiskLevel(row.risk_level)],
+            bound_to=row.digest,
+            now_is=digest,
+            automatic=row.automatic,
+            ballots=ballots,
+        )
+        if void is not None:
+            self._close(row, ApprovalStatus.VOID, void)
+        return void
+
+    def cancel(self, subject_id: str, reason: str) -> None:
+        """Ends a request that nobody needs any more; one that is decided stays as it is."""
+        row = self._repository.approval_for(subject_id, lock=True)
+        if row is not None and row.status == ApprovalStatus.PENDING:
+            self._close(row, ApprovalStatus.CANCELLED, reason)
+
+    # -- parts
+
+    def _decide(self, row: ApprovalRow, votes: Sequence[ApprovalVoteRow]) -> None:
+        standing = _tally(row, votes)
+        if standing.rejected_by is not None:
+            no = next(vote for vote in votes if vote.voter_id == standing.rejected_by)
+            self._close(row, ApprovalStatus.REJECTED, f"{no.voter_name}: {no.reason}")
+        elif standing.approved:
+            names = {vote.voter_id: vote.voter_name for vote in votes}
+            by = ", ".join(f"{names[voter]} as {seat}" for seat, voter in sorted(standing.filled.items()))
+            self._close(row, ApprovalStatus.APPROVED, f"approved by {by}")
+
+    def _close(self, row: ApprovalRow, status: ApprovalStatus, reason: str) -> None:
+        before = row.status
+        row.status, row.reason, row.decided_at = status.value, reason[:1000], self._work.clock()
+        self._work.record(
+            f"approval.{status.value}",
+            "approval",
+            row.id,
+            before={"status": before},
+            after={"status": status.value, "reason": row.reason, "digest": row.digest},
+            subject=row.subject_id,
+        )
+        if status in (ApprovalStatus.APPROVED, ApprovalStatus.REJECTED):
+            self._work.send_to_workflow(row.subject_id, DECIDED, {"status": status.value})
+
+    def _approval(self, approval_id: str, *, lock: bool = False) -> ApprovalRow:
+        row = self._repository.approval(approval_id, lock=lock)
+        if row is None:
+            raise NotFoundError.of("approval", approval_id)
+        return row
+
+    def _of_subject(self, subject_id: str) -> ApprovalRow:
+        row = self._repository.approval_for(subject_id, lock=True)
+        if row is None:
+            raise NotFoundError(f"nobody asked for an approval of {subject_id}")
+        return row
+
+    def _refuse_unless_open(self, row: ApprovalRow) -> None:
+        if row.status != ApprovalStatus.PENDING:
+            raise ConflictError(f"the approval is {row.status} already: {row.reason or 'no reason given'}")
+        if row.expires_at <= self._work.clock():
+            raise ConflictError(
+                "the approval has lapsed: nobody decided within the time limit", hint="deploy again"
+            )
+
+    def _refusal(self, code: str, row: ApprovalRow) -> ForbiddenError | ConflictError:
+        if code == "self_approval":
+            return ForbiddenError(
+                "nobody approves their own request",
+                code=ErrorCode.SELF_APPROVAL,
+                hint="ask somebody else with one of the roles: " + ", ".join(_roles_wanted(row)),
+            )
+        if code == "no_seat":
+            return ForbiddenError(
+                f"a {row.risk_level}-risk deployment is decided by: {', '.join(_roles_wanted(row))}",
+                hint="a team lead gives roles: mlops teams members",
+            )
+        return ConflictError("you voted already; a vote is not changed")
+
+    def _detail(self, row: ApprovalRow) -> ApprovalDetail:
+        votes = self._repository.votes([row.id])[row.id]
+        return ApprovalDetail(**self._fields(row, votes), evidence=row.evidence)
+
+    def _fields(self, row: ApprovalRow, votes: Sequence[ApprovalVoteRow]) -> dict[str, Any]:
+        status = ApprovalStatus(row.status)
+        if status is ApprovalStatus.PENDING and row.expires_at <= self._work.clock():
+            status = ApprovalStatus.LAPSED
+        level = RiskLevel(row.risk_level)
+        return {
+            "approval_id": row.id,
+            "status": status,
+            "automatic": row.automatic,
+            "subject_id": row.subject_id,
+            "model_name": row.model_name,
+            "model_version": row.model_version,
+            "environment": row.environment,
+            "digest": row.digest,
+            "risk_level": level,
+            "risk_score": row.risk_score,
+            "requirement": RULES[level].describe(),
+            "missing": list(_tally(row, votes).missing) if status is ApprovalStatus.PENDING else [],
+            "requested_by": row.requested_by_name,
+            "justification": row.justification,
+            "created_at": row.created_at,
+            "expires_at": row.expires_at,
+            "decided_at": row.decided_at,
+            "reason": row.reason,
+            "votes": [
+                Vote(
+                    voter=vote.voter_name,
+                    verdict=Verdict(vote.verdict),
+                    reason=vote.reason,
+                    roles=sorted(_roles(vote.roles)),
+                    created_at=vote.created_at,
+                )
+                for vote in votes
+            ],
+        }
+
+
+def _tally(row: ApprovalRow, votes: Sequence[ApprovalVoteRow]) -> Tally:
+    ballots = [Ballot(vote.voter_id, Verdict(vote.verdict), _roles(vote.roles)) for vote in votes]
+    return tally(RULES[RiskLevel(row.risk_level)], ballots)
+
+
+def _roles(names: Sequence[str]) -> frozenset[Role]:
+    return frozenset(Role(name) for name in names)
+
+
+def _roles_wanted(row: ApprovalRow) -> list[str]:
+    seats = RULES[RiskLevel(row.risk_level)].seats
+    return sorted({role.value for roles in seats.values() for role in roles})

@@ -1,0 +1,182 @@
+"""The rules of approval, as pure functions: who may vote, when it is enough, when it is void.
+
+The figures are those of the governance policy: risk under 15 is low, under 30 medium, else high.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ml_platform.contracts.governance import ApprovalRequirement, RiskLevel, Verdict
+from ml_platform.contracts.identity import Role
+from ml_platform.kit.strictjson import digest
+
+ASSESSMENTS = (
+    "business_impact",
+    "customer_exposure",
+    "data_sensitivity",
+    "regulatory_scope",
+    "explainability",
+)
+MEDIUM_FROM = 15
+HIGH_FROM = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    """Seats to be filled by different people, each of whom holds one of the seat's roles."""
+
+    seats: Mapping[str, frozenset[Role]]
+    mandatory: tuple[str, ...]
+    quorum: int
+    within: timedelta
+    review_every: timedelta
+    automatic: bool = False
+
+    def describe(self) -> ApprovalRequirement:
+        return ApprovalRequirement(
+            seats={seat: sorted(roles) for seat, roles in self.seats.items()},
+            mandatory=list(self.mandatory),
+            quorum=self.quorum,
+            within_hours=self.within.total_seconds() / 3600,
+        )
+
+
+def _seats(*roles: Role) -> dict[str, frozenset[Role]]:
+    return {role.value: frozenset({role}) for role in roles}
+
+
+RULES = {
+    RiskLevel.LOW: ApprovalRule(
+        seats=_seats(Role.TEAM_LEAD),
+        mandatory=(Role.TEAM_LEAD.value,),
+        quorum=1,
+        within=timedelta(hours=24),
+        review_every=timedelta(days=30),
+        automatic=True,
+    ),
+    RiskLevel.MEDIUM: ApprovalRule(
+        seats=_seats(Role.MANAGER, Role.SENIOR_DATA_SCIENTIST),
+        mandatory=(Role.MANAGER.value, Role.SENIOR_DATA_SCIENTIST.value),
+        quorum=2,
+        within=timedelta(hours=48),
+        review_every=timedelta(days=14),
+    ),
+    RiskLevel.HIGH: ApprovalRule(
+        seats=_seats(
+            Role.BOARD_CHAIR,
+            Role.ML_ARCHITECT,
+            Role.SENIOR_DATA_SCIENTIST,
+            Role.PRODUCT_OWNER,
+            Role.LEGAL,
+            Role.SECURITY,
+        ),
+        mandatory=(Role.BOARD_CHAIR.value,),
+        quorum=4,
+        within=timedelta(days=5),
+        review_every=timedelta(days=7),
+    ),
+}
+
+
+def score_of(assessments: Mapping[str, int]) -> int:
+    """The sum of the five scores; raises KeyError when one is missing."""
+    return sum(assessments[name] for name in ASSESSMENTS)
+
+
+def level_of(score: int) -> RiskLevel:
+    if score < MEDIUM_FROM:
+        return RiskLevel.LOW
+    return RiskLevel.MEDIUM if score < HIGH_FROM else RiskLevel.HIGH
+
+
+def subject_digest(*, artifact: str, config: Mapping[str, object], risk: Mapping[str, object]) -> str:
+    """What an approval is bound to: the artifact, how it will run, and the risk as answered."""
+    return digest({"artifact": artifact, "config": dict(config), "risk": dict(risk)})
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One person's vote; `roles` are those that count, so those held when voting and still held."""
+
+    voter_id: str
+    verdict: Verdict
+    roles: frozenset[Role]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How a vote stands. `filled` says who sits where; `rejected_by` whose no ended it."""
+
+    approved: bool
+    rejected_by: str | None
+    filled: Mapping[str, str]
+    missing: tuple[str, ...]
+
+
+def tally(rule: ApprovalRule, ballots: Sequence[Ballot]) -> Tally:
+    """Counts. One no of somebody with a seat ends it; abstaining fills no seat.
+
+    A person fills one seat, whatever roles they hold. Seats are given out so that as many as possible
+    are filled, the mandatory ones first (augmenting paths of a bipartite matching).
+    """
+    seated = [ballot for ballot in ballots if _has_seat(rule, ballot.roles)]
+    rejected = next((b.voter_id for b in seated if b.verdict is Verdict.REJECT), None)
+    yes = [ballot for ballot in seated if ballot.verdict is Verdict.APPROVE]
+    filled: dict[str, Ballot] = {}
+    order = [*rule.mandatory, *(seat for seat in rule.seats if seat not in rule.mandatory)]
+    for seat in order:
+        _fill(rule, seat, yes, filled, set())
+    missing = [seat for seat in rule.mandatory if seat not in filled]
+    if len(filled) < rule.quorum:
+        missing += [seat for seat in order if seat not in filled and seat not in missing]
+    return Tally(
+        approved=rejected is None and not missing,
+        rejected_by=rejected,
+        filled={seat: ballot.voter_id for seat, ballot in filled.items()},
+        missing=tuple(missing),
+    )
+
+
+def may_vote(
+    rule: ApprovalRule, *, requested_by: str, voter_id: str, roles: frozenset[Role], voted: Iterable[str]
+) -> str | None:
+    """None, or the code of the refusal: `self_approval`, `no_seat`, `voted`."""
+    if voter_id == requested_by:
+        return "self_approval"
+    if not _has_seat(rule, roles):
+        return "no_seat"
+    return "voted" if voter_id in set(voted) else None
+
+
+def why_void(
+    rule: ApprovalRule, *, bound_to: str, now_is: str, automatic: bool, ballots: Sequence[Ballot]
+) -> str | None:
+    """Why an approval that was given no longer holds, or None."""
+    if bound_to != now_is:
+        return "the artifact, the configuration or the risk is not what was approved"
+    if automatic:
+        return None
+    standing = tally(rule, ballots)
+    if standing.approved:
+        return None
+    return f"an approver no longer holds the role that counted: {', '.join(standing.missing)}"
+
+
+def _has_seat(rule: ApprovalRule, roles: frozenset[Role]) -> bool:
+    return any(roles & accepted for accepted in rule.seats.values())
+
+
+def _fill(
+    rule: ApprovalRule, seat: str, voters: Sequence[Ballot], filled: dict[str, Ballot], tried: set[str]
+) -> bool:
+    """Finds somebody for a seat, moving others to other seats where that makes room."""
+    for ballot in voters:
+        if ballot.voter_id in tried or not ballot.roles & rule.seats[seat]:
+            continue
+        tried.add(ballot.voter_id)
+        sits = next((s for s, other in filled.items() if other.voter_id == ballot.voter_id), None)
+        if sits is None or _fill(rule, sits, voters, filled, tried):
+            filled[seat] = ballot
+            return True
+    return False
