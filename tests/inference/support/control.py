@@ -28,6 +28,7 @@ class ControlPlane:
         self.condition = threading.Condition()
         self.snapshot: Snapshot | None = None
         self.polls = 0
+        self.stopped = False
         self.answer_with: tuple[int, bytes] | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
@@ -47,6 +48,7 @@ class ControlPlane:
         self._server.shutdown()
         self._server.server_close()
         with self.condition:
+            self.stopped = True  # connections that are kept alive end with the answer they wait for
             self.condition.notify_all()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -63,6 +65,9 @@ class ControlPlane:
                     return self.reply(401, b"")
                 query = parse_qs(split.query)
                 data = control._wait(int(query["after"][0]), float(query["wait"][0]))
+                if control.stopped:
+                    self.close_connection = True
+                    return None
                 if control.answer_with is not None:
                     return self.reply(*control.answer_with)
                 return self.reply(204 if data is None else 200, data or b"")
@@ -70,8 +75,11 @@ class ControlPlane:
             def reply(self, status: int, data: bytes) -> None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+                try:
+                    self.end_headers()
+                    self.wfile.write(data)
+                except ConnectionError:
+                    self.close_connection = True  # the server was stopped while it waited
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -83,7 +91,7 @@ class ControlPlane:
         with self.condition:
             self.polls += 1
             self.condition.notify_all()
-            while self.answer_with is None and (self.snapshot is None or self.snapshot.version == after):
+            while not self._has_news(after):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return None
