@@ -44,8 +44,9 @@ class FeatureEngineer(TransformerMixin, BaseEstimator):
     def __init__(self, derived: bool = False) -> None:
         self.derived = derived
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:
         """Learn the categories from `X`, a table with the 19 raw columns; `y` is not looked at."""
+        del y  # scikit-learn's signature has it; features are learned without the label
         self.transformer_ = build_transformer().fit(raw_columns(X))
         return self
 
@@ -59,8 +60,9 @@ class FeatureEngineer(TransformerMixin, BaseEstimator):
         )
         return pd.concat([features, derive(raw)], axis=1) if self.derived else features
 
-    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:  # noqa: ARG002 - likewise
-        """Names of the columns that `transform` returns."""
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Names of the columns that `transform` returns; they do not depend on `input_features`."""
+        del input_features
         check_is_fitted(self)
         names = list(self.transformer_.get_feature_names_out())
         return np.asarray(names + list(DERIVED_FEATURES) if self.derived else names, dtype=object)
