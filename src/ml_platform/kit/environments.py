@@ -128,8 +128,7 @@ class EnvironmentCache:
     def key(self, requirements: str, extra: Sequence[str] = ()) -> str:
         """What an environment is cached under: its requirements, the Python and the platform."""
         parts = [
-            *("requirements", *normalise_requirements(requirements)),
-            *("extra", *normalise_requirements("\n".join(extra))),
+            *_merged(requirements, extra),
             *("python", platform.python_implementation(), platform.python_version(), str(self._python)),
             *("platform", sys.platform, platform.machine(), platform.libc_ver()[0]),
         ]
@@ -159,7 +158,7 @@ class EnvironmentCache:
             EnvironmentCancelledError: `cancelled` said so.
             EnvironmentFailedError: uv could not make it; `log` holds the end of its output.
         """
-        lines = sorted({*normalise_requirements(requirements), *normalise_requirements("\n".join(extra))})
+        lines = _merged(requirements, extra)
         key = self.key(requirements, extra)
         say = log or (lambda _: None)
         deadline = time.monotonic() + timeout
@@ -278,6 +277,11 @@ class EnvironmentCache:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _merged(requirements: str, extra: Sequence[str]) -> list[str]:
+    """All of them in one order: what is installed counts, not who asked for it."""
+    return sorted({*normalise_requirements(requirements), *normalise_requirements("\n".join(extra))})
+
+
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with their numbers; continuations joined, comments removed."""
     number, pending = 0, ""
@@ -347,7 +351,7 @@ def _run_uv(
     """Runs uv, hands on its lines, and ends it and what it started when the time is up."""
     tail = Tail(4096)
     with (cwd / "uv.log").open("w+b") as written:
-        process = subprocess.Popen(  # noqa: S603 - our own tool with checked arguments
+        process = subprocess.Popen(
             argv,
             cwd=cwd,
             env=_uv_environment(),
