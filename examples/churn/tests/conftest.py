@@ -12,8 +12,6 @@ import pytest
 from churn_mlops.data import load_customers
 from churn_mlops.models.train import Config, Training, train
 
-PROJECT = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="session")
 def customers() -> pd.DataFrame:

@@ -16,7 +16,8 @@ from churn_mlops.models import ChurnModel, ModelFileError
 from churn_mlops.models.evaluate import charts, evaluate
 from churn_mlops.models.train import Config, ConfigError, train
 
-from conftest import PROJECT
+
+PROJECT = Path(__file__).parent.parent
 
 
 class TestQuality:

@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
-from conftest import PROJECT
+
+PROJECT = Path(__file__).parent.parent
 
 
 class TestNotebook:
