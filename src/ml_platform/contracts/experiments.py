@@ -1,0 +1,36 @@
+"""Experiments and their runs, as the platform shows them; MLflow keeps them."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from ml_platform.contracts.base import Name, RequestModel, ResponseModel, Text
+
+
+class ExperimentCreate(RequestModel):
+    name: Name | None = Field(default=None, examples=["churn"], description="Here or in the query")
+    description: Text | None = None
+
+
+class Experiment(ResponseModel):
+    experiment_id: str
+    name: str
+    description: str | None
+    created_at: datetime | None
+    workspace: str = Field(description="The team's MLflow workspace, for `mlflow.set_workspace`")
+
+
+class Run(ResponseModel):
+    """A run with the latest value of each metric; a value that JSON cannot hold is null."""
+
+    run_id: str
+    experiment_id: str
+    name: str
+    status: str = Field(description="MLflow's: RUNNING, FINISHED, FAILED, KILLED, SCHEDULED")
+    user: str | None
+    job_id: str | None = Field(description="The training job that made it")
+    started_at: datetime | None
+    ended_at: datetime | None
+    metrics: dict[str, float | None]
+    params: dict[str, str]
+    tags: dict[str, str]
