@@ -12,18 +12,20 @@ MIGRATIONS = Path(schema.__file__).parent / "migrations"
 
 
 def main() -> None:
-    for old in (MIGRATIONS / "versions").glob("0001_*.py"):
-        old.unlink()
-    later = {path: path.read_text() for path in (MIGRATIONS / "versions").glob("0002_*.py")}
-    for path in later:
+    versions = MIGRATIONS / "versions"
+    before = {path: path.read_text() for path in versions.glob("*.py")}
+    for path in before:
         path.unlink()
-    with create_engine("sqlite://").begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.attributes["connection"] = connection
-        command.revision(config, message="initial", autogenerate=True, rev_id="0001")
-    for path, text in later.items():
-        path.write_text(text)
+    try:
+        with create_engine("sqlite://").begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.revision(config, message="initial", autogenerate=True, rev_id="0001")
+    finally:
+        for path, text in before.items():
+            if not path.exists():
+                path.write_text(text)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class RunningPlatform:
         self.settings = settings
         self.runtime = runtime
         self.url = settings.api_url
+        self._clients: list[httpx.Client] = []
         self.admin_token = (settings.home / "secrets" / "admin.key").read_text()
         self.admin = self.client(self.admin_token)
 
@@ -38,7 +39,14 @@ class RunningPlatform:
             headers["authorization"] = f"Bearer {token}"
         if team is not None:
             headers["mlops-team"] = team
-        return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=60)
+        client = httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=60)
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        """Gives every client's connections back."""
+        for client in self._clients:
+            client.close()
 
     def new_team(self, prefix: str = "team") -> str:
         """A fresh team; answers its name."""
@@ -92,10 +100,13 @@ def running_platform(
     thread.start()
     deadline = time.monotonic() + 60
     while not server.started:
-        assert thread.is_alive() and time.monotonic() < deadline, "the control plane did not start"
+        assert thread.is_alive(), "the control plane did not start"
+        assert time.monotonic() < deadline, "the control plane did not start in time"
         time.sleep(0.01)
+    running = RunningPlatform(settings, runtime)
     try:
-        yield RunningPlatform(settings, runtime)
+        yield running
     finally:
+        running.close()
         server.should_exit = True
         thread.join(timeout=30)

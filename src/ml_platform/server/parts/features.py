@@ -1,0 +1,25 @@
+"""Features by Feast."""
+
+from ml_platform.integrations.feast.engine import FeastEngine
+from ml_platform.kit.db import Database
+from ml_platform.kit.durable import WorkflowEngine
+from ml_platform.kit.storage import ObjectStorage
+from ml_platform.server.runtime import Runtime
+from ml_platform.services.access import WorkFactory
+from ml_platform.services.datasets import DatasetStore
+from ml_platform.services.features import (
+    FeatureEngine,
+    FeatureLookups,
+    MaterializeWorkflow,
+    OnlineLookups,
+)
+
+
+def compose(runtime: Runtime) -> None:
+    parts = runtime.components
+    engine = parts.provide(FeatureEngine, FeastEngine(runtime.settings.home / "features"))
+    parts.provide(FeatureLookups, OnlineLookups(parts.get(Database), engine))
+    workflow = MaterializeWorkflow(
+        parts.get(WorkFactory), engine, parts.get(DatasetStore), parts.get(ObjectStorage)
+    )
+    parts.get(WorkflowEngine).register(workflow)

@@ -1,0 +1,17 @@
+"""Features: defined once, joined point-in-time for training, looked up online for predictions."""
+
+from ml_platform.services.features.endpoints import router
+from ml_platform.services.features.interfaces import FeatureEngine, ViewDefinition
+from ml_platform.services.features.lookups import FeatureLookups, OnlineLookups
+from ml_platform.services.features.service import FeatureService
+from ml_platform.services.features.workflows import MaterializeWorkflow
+
+__all__ = [
+    "FeatureEngine",
+    "FeatureLookups",
+    "FeatureService",
+    "MaterializeWorkflow",
+    "OnlineLookups",
+    "ViewDefinition",
+    "router",
+]
