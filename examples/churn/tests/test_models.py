@@ -16,7 +16,6 @@ from churn_mlops.models import ChurnModel, ModelFileError
 from churn_mlops.models.evaluate import charts, evaluate
 from churn_mlops.models.train import Config, ConfigError, train
 
-
 PROJECT = Path(__file__).parent.parent
 
 

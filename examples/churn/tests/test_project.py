@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-
 PROJECT = Path(__file__).parent.parent
 
 
