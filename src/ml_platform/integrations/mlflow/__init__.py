@@ -25,7 +25,7 @@ from ml_platform.integrations.mlflow.registry_policy import (
     RegistryWriteRefusedError,
 )
 from ml_platform.integrations.mlflow.settings import MlflowSettings
-from ml_platform.integrations.mlflow.stores import MlflowStores, open_stores
+from ml_platform.integrations.mlflow.stores import MlflowStores, close_stores, open_stores
 
 __all__ = [
     "Authenticate",
@@ -42,6 +42,7 @@ __all__ = [
     "TrackingInvalidError",
     "TrackingNotFoundError",
     "bearer_token",
+    "close_stores",
     "create_mlflow_app",
     "open_stores",
 ]

@@ -21,9 +21,9 @@ from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
 from ml_platform.integrations.mlflow import native
-from ml_platform.integrations.mlflow.artifact_paths import check_artifact_path
+from ml_platform.integrations.mlflow.artifact_paths import check_artifact_path, check_relative_path
 from ml_platform.integrations.mlflow.errors import RequestRefusedError, denied, invalid, missing
-from ml_platform.integrations.mlflow.guards import RequestGuard, encode, field, read_body
+from ml_platform.integrations.mlflow.guards import RequestGuard, encode, field, own_experiment_id, read_body
 from ml_platform.integrations.mlflow.identity import Authenticate, MlflowIdentity, Refusal, Scope, header
 from ml_platform.integrations.mlflow.native import Message, Receive, Send
 from ml_platform.integrations.mlflow.registry_policy import RegistryPolicy
@@ -206,7 +206,7 @@ class _MlflowApp:
         if route.method == "GET":
             return _checked_query(scope["query_string"], path, admission), b""
         if not route.carries_json:
-            return scope["query_string"], body
+            return _checked_query(scope["query_string"], path, admission), body
         content = read_body(body, admission.default_experiment_id)
         if route.operation == "runs/create" and not field(content, "experiment_id"):
             content.pop("experimentId", None)
@@ -264,13 +264,16 @@ def _checked_query(query: bytes, path: str, admission: _Admission) -> bytes:
     parameters = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     if any("\x00" in value for values in parameters.values() for value in values):
         raise invalid("Text must not contain the NUL character")
-    if path.endswith("/mlflow-artifacts/artifacts"):
-        for value in parameters.get("path", []):
-            if value.strip("/"):
-                check_artifact_path(value.rstrip("/"), admission.workspace)
-    if parameters.get("experiment_id") == ["0"]:
-        parameters["experiment_id"] = [admission.default_experiment_id]
-        return urlencode(parameters, doseq=True).encode()
+    for value in parameters.get("path", []):
+        relative = value.rstrip("/")
+        if relative and path.endswith("/mlflow-artifacts/artifacts"):
+            check_artifact_path(relative, admission.workspace)
+        elif relative or admission.route.method != "GET":
+            check_relative_path(value)
+    if len(given := parameters.get("experiment_id", [])) == 1:
+        own = own_experiment_id(given[0], admission.default_experiment_id)
+        if own != given[0]:
+            return urlencode({**parameters, "experiment_id": [own]}, doseq=True).encode()
     return query
 
 

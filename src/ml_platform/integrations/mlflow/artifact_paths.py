@@ -12,21 +12,27 @@ from ml_platform.integrations.mlflow.errors import invalid, missing
 
 WORKSPACES_PREFIX = "workspaces"
 _MAX_PATH, _MAX_SEGMENT = 1024, 240
-_FORBIDDEN = frozenset('\\#?*<>|"')
+_FORBIDDEN = frozenset("\\#?")
+
+
+def check_relative_path(path: str) -> None:
+    """Refuse an artifact path that is absolute, climbs, hides something by encoding, or is too long."""
+    decoded = decoded_path(path)
+    segments = decoded.split("/")
+    if (
+        len(decoded) > _MAX_PATH
+        or any(character in _FORBIDDEN or ord(character) < 0x20 for character in decoded)
+        or any(segment in ("", ".", "..") or len(segment.encode()) > _MAX_SEGMENT for segment in segments)
+        or segments[0].endswith(":")
+        or segments[0].lower().startswith("file:")
+    ):
+        raise invalid("Invalid artifact path")
 
 
 def check_artifact_path(path: str, workspace: str) -> None:
-    """Refuse a relative artifact path that is not plain, or that belongs to another workspace."""
-    decoded = _decoded(path)
-    segments = decoded.strip("/").split("/")
-    if (
-        path.startswith("/")
-        or len(decoded) > _MAX_PATH
-        or any(character in _FORBIDDEN or ord(character) < 0x20 for character in decoded)
-        or any(segment in ("", ".", "..") or len(segment.encode()) > _MAX_SEGMENT for segment in segments)
-        or ":" in segments[0]
-    ):
-        raise invalid("Invalid artifact path")
+    """Refuse a path below the artifact root that is not plain, or that belongs to another workspace."""
+    check_relative_path(path)
+    segments = decoded_path(path).split("/")
     if segments[0] == WORKSPACES_PREFIX and segments[1:2] != [workspace]:
         raise missing("No such artifact in this workspace")
 
@@ -37,7 +43,8 @@ def check_model_source(source: str, workspace: str) -> None:
     MLflow itself then checks that the run or logged model named with it contains the source.
     """
     scheme, separator, path = source.partition(":/")
-    if not separator or scheme not in ("runs", "models", "mlflow-artifacts") or _decoded(path) != path:
+    path = path.rstrip("/")
+    if not separator or scheme not in ("runs", "models", "mlflow-artifacts") or decoded_path(path) != path:
         raise _bad_source()
     if scheme == "mlflow-artifacts" and not path.startswith(f"{WORKSPACES_PREFIX}/{workspace}/"):
         raise _bad_source()
@@ -54,7 +61,7 @@ def _bad_source() -> Exception:
     )
 
 
-def _decoded(value: str) -> str:
+def decoded_path(value: str) -> str:
     for _ in range(10):
         once = unquote(value)
         if once == value:

@@ -162,10 +162,9 @@ class MlflowGateway(RegistryGateway):
         tracking = self._stores.tracking
         with self._reading(team), translated():
             experiment_id = tracking.get_run(run_id).info.experiment_id
-            found = tracking.search_logged_models(
-                [experiment_id], filter_string=f"source_run_id = '{run_id}' AND status = 'READY'"
-            )
-        return [logged_model_record(model) for model in found]
+            found = tracking.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+        records = [logged_model_record(model) for model in found]
+        return [record for record in records if record.status == "READY"]
 
     def get_logged_model(self, team: str, model_id: str) -> LoggedModelRecord:
         with self._reading(team), translated():

@@ -27,6 +27,7 @@ Body = dict[str, Any]
 _MAX_DEPTH = 40
 _INT64 = 2**63
 _DEFAULT_EXPERIMENT_ID = "0"
+_MAX_ID_DIGITS = 18
 # From these tags MLflow's server takes the place that it reads a trace from.
 _TRACE_LOCATION_TAGS = frozenset({"mlflow.artifactlocation", "mlflow.trace.archivelocation"})
 
@@ -58,6 +59,13 @@ def field(body: Body, name: str) -> Any:
         return body[name]
     head, *rest = name.split("_")
     return body.get(head + "".join(part.capitalize() for part in rest))
+
+
+def own_experiment_id(value: Any, default_experiment_id: str) -> Any:
+    """Return the id to use for one that a client sent; stock clients default to experiment 0."""
+    if isinstance(value, str) and value.isdigit() and len(value) > _MAX_ID_DIGITS:
+        raise invalid("No experiment has so long an id")
+    return default_experiment_id if value == _DEFAULT_EXPERIMENT_ID else value
 
 
 class RequestGuard:
@@ -179,10 +187,10 @@ def _check(value: Any, default_experiment_id: str, depth: int) -> None:
         raise invalid(f"The body is nested deeper than {_MAX_DEPTH} levels")
     if isinstance(value, dict):
         for key, item in value.items():
-            if key in ("experiment_id", "experimentId") and item == _DEFAULT_EXPERIMENT_ID:
-                value[key] = default_experiment_id
+            if key in ("experiment_id", "experimentId"):
+                value[key] = own_experiment_id(item, default_experiment_id)
             elif key in ("experiment_ids", "experimentIds") and isinstance(item, list):
-                value[key] = [default_experiment_id if one == _DEFAULT_EXPERIMENT_ID else one for one in item]
+                value[key] = [own_experiment_id(one, default_experiment_id) for one in item]
             _check_scalar_or_walk(item, default_experiment_id, depth)
     else:
         for item in value:

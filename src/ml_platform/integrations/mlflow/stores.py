@@ -32,6 +32,7 @@ _RESERVED_NAMES = frozenset({"default", "workspaces", "api", "ajax-api", "static
 
 _open_lock = threading.Lock()
 _opened: tuple[MlflowSettings, MlflowStores] | None = None
+_environment_before: dict[str, str | None] = {}
 
 
 class MlflowStores:
@@ -122,30 +123,54 @@ def open_stores(settings: MlflowSettings) -> MlflowStores:
         return stores
 
 
+def close_stores() -> None:
+    """Forget the stores and give the environment back, so that others can be opened in this process.
+
+    Applications made over them must not be called any more.
+    """
+    global _opened  # noqa: PLW0603 - see open_stores
+    with _open_lock:
+        if _opened is None:
+            return
+        from mlflow.server import handlers, workspace_helpers
+
+        _, stores = _opened
+        for engine in {stores.tracking.engine, stores.registry.engine}:
+            engine.dispose()
+        for name in ("_tracking_store", "_model_registry_store", "_job_store", "_artifact_repo"):
+            setattr(handlers, name, None)
+        workspace_helpers._workspace_store = None  # noqa: SLF001 - as are the four above, MLflow's only memory
+        for name, value in _environment_before.items():
+            _set_variable(name, value)
+        _environment_before.clear()
+        _opened = None
+
+
 def prepare_environment(settings: MlflowSettings) -> None:
     """Set what MLflow's server reads on import and later.
 
     Children must not inherit these: they hold the database URI. Start them with an environment of their
     own.
     """
-    root = settings.artifacts_root
-    os.environ.update(
-        {
-            "MLFLOW_ENABLE_WORKSPACES": "true",
-            "_MLFLOW_SERVER_FILE_STORE": settings.backend_store_uri,
-            "_MLFLOW_SERVER_ARTIFACT_ROOT": ARTIFACT_SCHEME,
-            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": root,
-            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-            # Ours stands in front: it authenticates everything and checks the origin of writes.
-            "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
-            "MLFLOW_ENABLE_AI_GATEWAY": "false",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
-    )
-    # A process-wide workspace would answer for requests that name none; a prefix would move the routes.
-    for name in ("MLFLOW_WORKSPACE", "_MLFLOW_STATIC_PREFIX", "MLFLOW_WORKSPACE_STORE_URI"):
-        os.environ.pop(name, None)
+    wanted: dict[str, str | None] = {
+        "MLFLOW_ENABLE_WORKSPACES": "true",
+        "_MLFLOW_SERVER_FILE_STORE": settings.backend_store_uri,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": ARTIFACT_SCHEME,
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": settings.artifacts_root,
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        # Ours stands in front: it authenticates everything and checks the origin of writes.
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
+        "MLFLOW_ENABLE_AI_GATEWAY": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # A process-wide workspace would answer for requests that name none; a prefix would move the routes.
+        "MLFLOW_WORKSPACE": None,
+        "MLFLOW_WORKSPACE_STORE_URI": None,
+        "_MLFLOW_STATIC_PREFIX": None,
+    }
+    for name, value in wanted.items():
+        _environment_before.setdefault(name, os.environ.get(name))
+        _set_variable(name, value)
 
 
 def _open(settings: MlflowSettings) -> MlflowStores:
@@ -164,11 +189,8 @@ def _open(settings: MlflowSettings) -> MlflowStores:
     before = os.environ.get("MLFLOW_TRACKING_URI")
     handlers.initialize_backend_stores(settings.backend_store_uri, None, ARTIFACT_SCHEME)
     # MLflow announces its database to children by this variable; ours must go through the server.
-    if before is None:
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-    else:
-        os.environ["MLFLOW_TRACKING_URI"] = before
-    os.environ.pop("MLFLOW_WORKSPACE", None)
+    _set_variable("MLFLOW_TRACKING_URI", before)
+    _set_variable("MLFLOW_WORKSPACE", None)
     tracking: Any = handlers._get_tracking_store()  # noqa: SLF001 - the very objects that the handlers use
     registry: Any = handlers._get_model_registry_store()  # noqa: SLF001
     workspaces = _get_workspace_store()
@@ -177,6 +199,13 @@ def _open(settings: MlflowSettings) -> MlflowStores:
             sqlalchemy.event.listen(engine, "connect", _tune_sqlite)
             engine.dispose()
     return MlflowStores(settings, tracking, registry, workspaces)
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:
