@@ -109,6 +109,8 @@ class EnvironmentCache:
         uv: the uv program; found by itself when not given.
         python: the interpreter of the environments; by default the one that runs this.
         allow_source_builds: whether packages without a wheel may be built, which runs their code.
+        compile_bytecode: whether all modules are compiled at once; else each at its first import, which
+            makes the environment sooner there and its first programs slower.
     """
 
     def __init__(
@@ -118,12 +120,14 @@ class EnvironmentCache:
         *,
         python: Path | None = None,
         allow_source_builds: bool = False,
+        compile_bytecode: bool = True,
     ) -> None:
         self._root = root
         self._uv = uv
         # The base interpreter: an environment must not hang on the life of another environment.
         self._python = python or Path(getattr(sys, "_base_executable", sys.executable))
         self._allow_source_builds = allow_source_builds
+        self._compile_bytecode = compile_bytecode
 
     def key(self, requirements: str, extra: Sequence[str] = ()) -> str:
         """What an environment is cached under: its requirements, the Python and the platform."""
@@ -263,7 +267,7 @@ class EnvironmentCache:
         wanted.write_text("\n".join(lines) + "\n")
         make = [uv, "venv", "--relocatable", "--no-project", "--python", str(self._python), str(venv)]
         install = [uv, "pip", "install", "--python", str(venv / "bin" / "python"), "-r", str(wanted)]
-        install += ["--compile-bytecode", "--no-progress"]
+        install += ["--no-progress", *(["--compile-bytecode"] if self._compile_bytecode else [])]
         install += [] if self._allow_source_builds else ["--no-build"]
         try:
             _run_uv(make, scratch, say, deadline, cancelled)
