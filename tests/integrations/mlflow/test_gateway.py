@@ -184,6 +184,14 @@ class TestRegistry:
         with pytest.raises(TrackingInvalidError):
             gateway.get_by_alias("team-a", unique, "champion")
 
+    def test_a_versions_files_are_downloaded(self, gateway, stores, experiment, unique, tmp_path):
+        run = gateway.create_run("team-a", experiment)
+        model = log_model(stores, "team-a", experiment, run.run_id, {"MLmodel": b"flavors: {}"})
+        gateway.create_registered_model("team-a", unique)
+        gateway.create_model_version("team-a", unique, model)
+        place = gateway.download_model_version("team-a", unique, 1, tmp_path)
+        assert (place / "MLmodel").read_bytes() == b"flavors: {}"
+
     def test_versions_are_listed_newest_first(self, gateway, stores, experiment, unique):
         run = gateway.create_run("team-a", experiment)
         model = log_model(stores, "team-a", experiment, run.run_id, {"MLmodel": b"x"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ from ml_platform.integrations.mlflow.records import (
     RegisteredModelRecord,
     RunRecord,
 )
+
+_LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]+)/?")
 
 
 def moment(milliseconds: int | None) -> datetime | None:
@@ -75,7 +78,7 @@ def model_version_record(entity: Any) -> ModelVersionRecord:
         name=entity.name,
         version=int(entity.version),
         run_id=entity.run_id or None,
-        model_id=entity.model_id or None,
+        model_id=entity.model_id or _logged_model_of(entity.source),
         source=entity.source,
         status=str(entity.status),
         description=entity.description or "",
@@ -83,6 +86,12 @@ def model_version_record(entity: Any) -> ModelVersionRecord:
         aliases=tuple(entity.aliases),
         tags=dict(entity.tags),
     )
+
+
+def _logged_model_of(source: str | None) -> str | None:
+    # The SQL registry keeps the logged model in the source alone.
+    found = _LOGGED_MODEL.fullmatch(source or "")
+    return found.group(1) if found else None
 
 
 def artifact_record(entity: Any) -> ArtifactRecord:

@@ -162,7 +162,9 @@ class MlflowGateway(RegistryGateway):
         tracking = self._stores.tracking
         with self._reading(team), translated():
             experiment_id = tracking.get_run(run_id).info.experiment_id
-            found = tracking.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+            found = tracking.search_logged_models(
+                [experiment_id], filter_string=f"source_run_id = '{run_id}'"
+            )
         records = [logged_model_record(model) for model in found]
         return [record for record in records if record.status == "READY"]
 
@@ -183,6 +185,12 @@ class MlflowGateway(RegistryGateway):
     def download_model(self, team: str, model_id: str, destination: Path) -> Path:
         """Copy a logged model's folder (with its `MLmodel` file); return where it lies."""
         return self._artifacts.download(team, self._model_uri(team, model_id), "", destination)
+
+    def download_model_version(self, team: str, name: str, version: int, destination: Path) -> Path:
+        """Copy the folder of a registered version, wherever in the workspace it was registered from."""
+        with self._reading(team), translated():
+            uri = str(self._stores.registry.get_model_version_download_uri(name, str(version)))
+        return self._artifacts.download(team, uri, "", destination)
 
     def _run_uri(self, team: str, run_id: str) -> str:
         with self._reading(team), translated():
