@@ -1,7 +1,9 @@
 """A real control plane for the tests: uvicorn in a thread, on a free port, in a home of its own."""
 
 import itertools
+import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -92,6 +94,7 @@ def running_platform(
             "url": SecretStr(database_url),
             "workflow_url": SecretStr(workflow_url) if workflow_url else None,
         }
+    changes.setdefault("jobs", {}).setdefault("environments_dir", shared_environments())
     settings = Settings(home=home, **changes)
     runtime = compose(settings)
     config = uvicorn.Config(create_app(settings, runtime), log_config=None, lifespan="on")
@@ -110,3 +113,10 @@ def running_platform(
         running.close()
         server.should_exit = True
         thread.join(timeout=30)
+
+
+def shared_environments() -> Path:
+    """One cache of environments for every platform of the tests: what one has built, the next one has."""
+    path = Path(tempfile.gettempdir()) / f"ml-platform-test-environments-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path

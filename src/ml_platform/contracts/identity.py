@@ -26,6 +26,7 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     INFERENCE_SERVER = "inference_server"
     PREDICTION_CLIENT = "prediction_client"
+    TRAINING_JOB = "training_job"
 
 
 class Permission(StrEnum):

@@ -57,6 +57,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
     app.include_router(api)
     app.include_router(health.router)
     app.include_router(session_router)
+    for path, mounted in parts.mounts:
+        app.mount(path, mounted)
     app.add_middleware(IdempotencyMiddleware, database=parts.components.get(Database))
     app.add_middleware(
         RequestMiddleware,

@@ -1,10 +1,10 @@
 """Chooses the adapter behind every interface: the only module that knows all of them."""
 
-from ml_platform.server.parts import core, datasets, features, workflows
+from ml_platform.server.parts import core, datasets, features, mlflow, registry, storage, training, workflows
 from ml_platform.server.runtime import Runtime
 from ml_platform.server.settings import Settings
 
-PARTS = (core, workflows, datasets, features)
+PARTS = (core, storage, workflows, datasets, features, mlflow, registry, training)
 """In the order in which they need each other."""
 
 

@@ -2,7 +2,10 @@
 
 from ml_platform.services.audit import router as audit
 from ml_platform.services.datasets import router as datasets
+from ml_platform.services.experiments import router as experiments
 from ml_platform.services.features import router as features
 from ml_platform.services.identity import router as identity
+from ml_platform.services.registry import router as registry
+from ml_platform.services.training import router as training
 
-ROUTERS = (identity, audit, datasets, features)
+ROUTERS = (identity, audit, datasets, features, experiments, training, registry)

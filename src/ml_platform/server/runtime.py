@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 import structlog
+from starlette.types import ASGIApp
 
 from ml_platform.kit.wiring import Components
 from ml_platform.server.settings import Settings
@@ -19,6 +20,11 @@ class Runtime:
         self.components = Components()
         self._starts: list[Callable[[], None]] = []
         self._stops: list[Callable[[], None]] = []
+        self.mounts: list[tuple[str, ASGIApp]] = []
+
+    def mount(self, path: str, app: ASGIApp) -> None:
+        """Has another application answer below `path`; it authenticates for itself."""
+        self.mounts.append((path, app))
 
     def on_start(self, action: Callable[[], None]) -> None:
         self._starts.append(action)

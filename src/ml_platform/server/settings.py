@@ -48,6 +48,10 @@ class JobSettings(BaseModel):
     memory_bytes: int = Field(default=4 * 2**30, ge=2**26, description="Largest memory of a job's processes")
     max_processes: int = Field(default=256, ge=1, description="Most processes of a job at once")
     log_bytes: int = Field(default=64 * 2**20, ge=4096, description="Most log kept of a job")
+    source_bytes: int = Field(default=128 * 2**20, ge=1024, description="Largest archive of a source folder")
+    environments_dir: Path | None = Field(
+        default=None, description="Cache of environments; default: `envs` in the home directory"
+    )
 
 
 class Settings(BaseSettings):
@@ -73,6 +77,10 @@ class Settings(BaseSettings):
         return self
 
     # -- what follows from them
+
+    @property
+    def environments_dir(self) -> Path:
+        return self.jobs.environments_dir or self.home / "envs"
 
     @property
     def database_url(self) -> str:

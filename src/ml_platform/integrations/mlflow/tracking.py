@@ -66,7 +66,11 @@ class TeamTracking:
 
         workspace = workspace_of(team)
         self._gateway.ensure_workspace(workspace)
-        with _platform_errors("experiment", "", field="cursor"), self._stores.reading(workspace), translated():
+        with (
+            _platform_errors("experiment", "", field="cursor"),
+            self._stores.reading(workspace),
+            translated(),
+        ):
             page = self._stores.tracking.search_experiments(
                 ViewType.ACTIVE_ONLY, limit, None, ["creation_time DESC", "experiment_id DESC"], cursor
             )
@@ -143,9 +147,7 @@ class TeamTracking:
         with _platform_errors("model", source):
             return self._gateway.download_model(workspace_of(team), source, destination)
 
-    def ensure_version(
-        self, team: str, name: str, source: str, *, key: str, description: str | None
-    ) -> int:
+    def ensure_version(self, team: str, name: str, source: str, *, key: str, description: str | None) -> int:
         workspace = workspace_of(team)
         with _platform_errors("model", name):
             try:

@@ -15,11 +15,7 @@ def workspace_of(team: str) -> str:
     MLflow reserves some names (`default` among them) and takes no underscores. No name of a team is another
     team's workspace: what looks like a made name is itself replaced by one.
     """
-    if (
-        _WORKSPACE_NAME.fullmatch(team)
-        and team not in _RESERVED_NAMES
-        and not _LIKE_MAPPED.fullmatch(team)
-    ):
+    if _WORKSPACE_NAME.fullmatch(team) and team not in _RESERVED_NAMES and not _LIKE_MAPPED.fullmatch(team):
         return team
     plain = re.sub(r"[^a-z0-9]+", "-", team.lower()).strip("-")[:_LONGEST].strip("-")
     return f"{plain or 'team'}-{hashlib.sha256(team.encode()).hexdigest()[:8]}"

@@ -18,9 +18,8 @@ def judge(
 ) -> GateResult:
     """Holds a candidate against its threshold and against the champion on the same rows.
 
-    Args:
-        champion_id: the champion, when there is one and it is to be compared with.
-        champion: its evaluation; None when it could not be evaluated, for the reason `champion_problem`.
+    `champion_id` is None when there is nothing to compare with; `champion` is None when the champion could
+    not be evaluated, for the reason `champion_problem`.
     """
     metric, name = gate.metric, gate.metric.value
     value = candidate.metrics.get(name)

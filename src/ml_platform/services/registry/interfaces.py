@@ -27,9 +27,7 @@ class ModelStore(Protocol):
         """Copies the model's folder into `destination`; returns where it lies."""
         ...
 
-    def ensure_version(
-        self, team: str, name: str, source: str, *, key: str, description: str | None
-    ) -> int:
+    def ensure_version(self, team: str, name: str, source: str, *, key: str, description: str | None) -> int:
         """Registers a logged model as the next version of `name`; with a known `key`, that version."""
         ...
 

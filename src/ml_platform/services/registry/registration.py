@@ -217,9 +217,7 @@ class Registrar:
         work.session.add(row)
         work.record("model.create", "model", row.id, after={"name": row.name})
 
-    def _version_row(
-        self, work: Work, repository: RegistryRepository, prepared: Prepared
-    ) -> ModelVersionRow:
+    def _version_row(self, work: Work, repository: RegistryRepository, prepared: Prepared) -> ModelVersionRow:
         candidate, inspected, evaluated = prepared.candidate, prepared.inspected, prepared.evaluated
         short = f"{candidate.name}_v{prepared.version}"
         free = repository.model(short) is None

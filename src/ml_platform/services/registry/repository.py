@@ -74,7 +74,7 @@ class RegistryRepository:
             .where(ModelVersionRow.team_id == self._team_id, ModelVersionRow.model_name.in_(list(names)))
             .group_by(ModelVersionRow.model_name)
         )
-        return {name: version for name, version in self._session.execute(query)}
+        return {row[0]: row[1] for row in self._session.execute(query)}
 
     def alias(self, name: str, alias: str) -> ModelAliasRow | None:
         return self._session.get(ModelAliasRow, (self._team_id, name, alias))

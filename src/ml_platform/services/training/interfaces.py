@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -73,6 +74,7 @@ class JobEnd:
     exit_code: int | None
     cpu_seconds: float
     max_memory_bytes: int
+    started_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class QueueRepository:
             .where(JobRow.finished_at.is_(None), JobRow.slot_at.is_not(None))
             .group_by(JobRow.team_id)
         )
-        return {team: count for team, count in self._session.execute(query)}
+        return {row[0]: row[1] for row in self._session.execute(query)}
 
     def first_waiting_by_team(self) -> list[JobRow]:
         """The oldest queued job of each team that has one."""

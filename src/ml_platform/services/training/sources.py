@@ -40,7 +40,8 @@ class SourceStore:
             raise BadInputError.of("source", f"must hold 1 to {MAX_INLINE_FILES} files")
         if sum(len(text.encode()) for text in files.values()) > MAX_INLINE_BYTES:
             raise TooLargeError(
-                f"source: the files are larger than {MAX_INLINE_BYTES} bytes", hint="upload them: POST /sources"
+                f"source: the files are larger than {MAX_INLINE_BYTES} bytes",
+                hint="upload them: POST /sources",
             )
         with self.new_folder() as folder:
             archive = Path(folder) / "source.tar.gz"
@@ -78,9 +79,7 @@ class SourceStore:
 
 
 def source_of(row: SourceRow) -> Source:
-    return Source(
-        source_id=row.id, sha256=row.sha256, size_bytes=row.size_bytes, created_at=row.created_at
-    )
+    return Source(source_id=row.id, sha256=row.sha256, size_bytes=row.size_bytes, created_at=row.created_at)
 
 
 def check_file(row: SourceRow, field: str, name: str) -> None:

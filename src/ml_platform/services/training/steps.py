@@ -194,6 +194,7 @@ class JobSteps:
             "exit_code": end.exit_code,
             "cpu_seconds": end.cpu_seconds,
             "max_memory_bytes": end.max_memory_bytes,
+            "started_at": end.started_at.isoformat(),
         }
         if end.state == "succeeded":
             return {"status": JobStatus.SUCCEEDED.value, "reason": None, "hint": None, "code": None, **used}
@@ -309,4 +310,6 @@ def _write_outcome(row: JobRow, outcome: Mapping[str, Any], now: datetime) -> No
     row.exit_code = outcome.get("exit_code")
     row.cpu_seconds = outcome.get("cpu_seconds")
     row.max_memory_bytes = outcome.get("max_memory_bytes")
+    if row.started_at is None and outcome.get("started_at"):  # it was over before anybody looked
+        row.started_at = datetime.fromisoformat(outcome["started_at"])
     row.finished_at = now

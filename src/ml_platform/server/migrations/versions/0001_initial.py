@@ -71,6 +71,29 @@ def upgrade() -> None:
     sa.Column('seal', sa.String(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_audit_head'))
     )
+    op.create_table('deployments',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('team_id', sa.String(), nullable=False),
+    sa.Column('team_name', sa.String(), nullable=False),
+    sa.Column('environment', sa.String(), nullable=False),
+    sa.Column('name', sa.String(), nullable=False),
+    sa.Column('status', sa.String(), nullable=False),
+    sa.Column('replicas', sa.Integer(), nullable=False),
+    sa.Column('auto_scale', sa.Boolean(), nullable=False),
+    sa.Column('max_replicas', sa.Integer(), nullable=True),
+    sa.Column('active_rollout_id', sa.String(), nullable=True),
+    sa.Column('last_rollout_id', sa.String(), nullable=True),
+    sa.Column('created_by', sa.String(), nullable=False),
+    sa.Column('created_by_name', sa.String(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_deployments')),
+    sa.UniqueConstraint('active_rollout_id', name=op.f('uq_deployments_active_rollout_id')),
+    sa.UniqueConstraint('team_id', 'environment', 'name', name=op.f('uq_deployments_team_id_environment_name'))
+    )
+    with op.batch_alter_table('deployments', schema=None) as batch_op:
+        batch_op.create_index('ix_deployments_team', ['team_id', 'id'], unique=False)
+
     op.create_table('idempotency_keys',
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('fingerprint', sa.String(), nullable=False),
@@ -82,6 +105,12 @@ def upgrade() -> None:
     with op.batch_alter_table('idempotency_keys', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_idempotency_keys_created_at'), ['created_at'], unique=False)
 
+    op.create_table('inference_snapshot',
+    sa.Column('id', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('version', sa.Integer(), nullable=False),
+    sa.Column('changed_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_inference_snapshot'))
+    )
     op.create_table('model_risks',
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('team_id', sa.String(), nullable=False),
@@ -297,6 +326,57 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_registered_models')),
     sa.UniqueConstraint('team_id', 'name', name=op.f('uq_registered_models_team_id_name'))
     )
+    op.create_table('revisions',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('team_id', sa.String(), nullable=False),
+    sa.Column('deployment_id', sa.String(), nullable=False),
+    sa.Column('rollout_id', sa.String(), nullable=False),
+    sa.Column('model_name', sa.String(), nullable=False),
+    sa.Column('model_version', sa.Integer(), nullable=False),
+    sa.Column('model_digest', sa.String(), nullable=False),
+    sa.Column('bundle_uri', sa.String(), nullable=False),
+    sa.Column('bundle_digest', sa.String(), nullable=False),
+    sa.Column('runtime', sa.String(), nullable=False),
+    sa.Column('feature_view', sa.String(), nullable=True),
+    sa.Column('config', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('status', sa.String(), nullable=False),
+    sa.Column('weight', sa.Double(), nullable=False),
+    sa.Column('smoke_until', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['deployment_id'], ['deployments.id'], name=op.f('fk_revisions_deployment_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_revisions')),
+    sa.UniqueConstraint('rollout_id', name=op.f('uq_revisions_rollout_id'))
+    )
+    with op.batch_alter_table('revisions', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_revisions_deployment_id'), ['deployment_id'], unique=False)
+        batch_op.create_index(batch_op.f('ix_revisions_status'), ['status'], unique=False)
+
+    op.create_table('rollouts',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('team_id', sa.String(), nullable=False),
+    sa.Column('team_name', sa.String(), nullable=False),
+    sa.Column('deployment_id', sa.String(), nullable=False),
+    sa.Column('revision_id', sa.String(), nullable=False),
+    sa.Column('model_name', sa.String(), nullable=False),
+    sa.Column('model_version', sa.Integer(), nullable=False),
+    sa.Column('environment', sa.String(), nullable=False),
+    sa.Column('config', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('status', sa.String(), nullable=False),
+    sa.Column('reason', sa.String(), nullable=True),
+    sa.Column('requested_by', sa.String(), nullable=False),
+    sa.Column('requested_by_name', sa.String(), nullable=False),
+    sa.Column('justification', sa.String(), nullable=True),
+    sa.Column('artifact_digest', sa.String(), nullable=True),
+    sa.Column('approval_id', sa.String(), nullable=True),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.ForeignKeyConstraint(['deployment_id'], ['deployments.id'], name=op.f('fk_rollouts_deployment_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_rollouts')),
+    sa.UniqueConstraint('revision_id', name=op.f('uq_rollouts_revision_id'))
+    )
+    with op.batch_alter_table('rollouts', schema=None) as batch_op:
+        batch_op.create_index('ix_rollouts_deployment', ['deployment_id', 'id'], unique=False)
+
     op.create_table('sign_in_codes',
     sa.Column('code_sha256', sa.String(), nullable=False),
     sa.Column('user_id', sa.String(), nullable=False),
@@ -397,11 +477,42 @@ def upgrade() -> None:
         batch_op.create_index('ix_jobs_queue', ['finished_at', 'slot_at', 'id'], unique=False)
         batch_op.create_index('ix_jobs_team', ['team_id', 'id'], unique=False)
 
+    op.create_table('rollout_canary_steps',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('rollout_id', sa.String(), nullable=False),
+    sa.Column('step', sa.Integer(), nullable=False),
+    sa.Column('percent', sa.Integer(), nullable=False),
+    sa.Column('status', sa.String(), nullable=False),
+    sa.Column('evidence', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('reason', sa.String(), nullable=True),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.ForeignKeyConstraint(['rollout_id'], ['rollouts.id'], name=op.f('fk_rollout_canary_steps_rollout_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_rollout_canary_steps')),
+    sa.UniqueConstraint('rollout_id', 'step', name=op.f('uq_rollout_canary_steps_rollout_id_step'))
+    )
+    op.create_table('rollout_stages',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('rollout_id', sa.String(), nullable=False),
+    sa.Column('position', sa.Integer(), nullable=False),
+    sa.Column('name', sa.String(), nullable=False),
+    sa.Column('status', sa.String(), nullable=False),
+    sa.Column('evidence', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('reason', sa.String(), nullable=True),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.ForeignKeyConstraint(['rollout_id'], ['rollouts.id'], name=op.f('fk_rollout_stages_rollout_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_rollout_stages')),
+    sa.UniqueConstraint('rollout_id', 'name', name=op.f('uq_rollout_stages_rollout_id_name')),
+    sa.UniqueConstraint('rollout_id', 'position', name=op.f('uq_rollout_stages_rollout_id_position'))
+    )
     # ### end Alembic commands ###
 
 
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
+    op.drop_table('rollout_stages')
+    op.drop_table('rollout_canary_steps')
     with op.batch_alter_table('jobs', schema=None) as batch_op:
         batch_op.drop_index('ix_jobs_team')
         batch_op.drop_index('ix_jobs_queue')
@@ -415,6 +526,15 @@ def downgrade() -> None:
     op.drop_table('training_sets')
     op.drop_table('sources')
     op.drop_table('sign_in_codes')
+    with op.batch_alter_table('rollouts', schema=None) as batch_op:
+        batch_op.drop_index('ix_rollouts_deployment')
+
+    op.drop_table('rollouts')
+    with op.batch_alter_table('revisions', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_revisions_status'))
+        batch_op.drop_index(batch_op.f('ix_revisions_deployment_id'))
+
+    op.drop_table('revisions')
     op.drop_table('registered_models')
     with op.batch_alter_table('model_versions', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_model_versions_job_id'))
@@ -453,10 +573,15 @@ def downgrade() -> None:
 
     op.drop_table('outbox')
     op.drop_table('model_risks')
+    op.drop_table('inference_snapshot')
     with op.batch_alter_table('idempotency_keys', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_idempotency_keys_created_at'))
 
     op.drop_table('idempotency_keys')
+    with op.batch_alter_table('deployments', schema=None) as batch_op:
+        batch_op.drop_index('ix_deployments_team')
+
+    op.drop_table('deployments')
     op.drop_table('audit_head')
     with op.batch_alter_table('audit_events', schema=None) as batch_op:
         batch_op.drop_index('ix_audit_events_team')
