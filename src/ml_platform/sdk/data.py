@@ -1,0 +1,183 @@
+"""Datasets."""
+
+import builtins
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_platform.contracts.datasets import Dataset as DatasetData
+from ml_platform.contracts.datasets import DatasetVersion, Rows, UploadFormat, ValidationReport
+from ml_platform.sdk.errors import InvalidInputError, NotFoundError
+from ml_platform.sdk.objects import PlatformObject
+from ml_platform.sdk.transport import Transport
+
+_FORMATS = {
+    ".csv": UploadFormat.CSV,
+    ".parquet": UploadFormat.PARQUET,
+    ".jsonl": UploadFormat.JSONL,
+    ".ndjson": UploadFormat.JSONL,
+}
+
+
+class Dataset(PlatformObject[DatasetVersion]):
+    """One version of a dataset."""
+
+    _shown = ("dataset", "version", "rows", "columns", "digest", "created_at")
+
+    @property
+    def name(self) -> str:
+        return self._data.dataset
+
+    @property
+    def version(self) -> int:
+        return self._data.version
+
+    @property
+    def reference(self) -> str:
+        """`name@version`: how feature views, training sets and jobs name it."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        return self._data.profile
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return self._data.schema_
+
+    def head(self, limit: int = 20, columns: list[str] | None = None) -> list[dict[str, Any]]:
+        """The first rows."""
+        path = f"/datasets/{self.name}/versions/{self.version}/rows"
+        rows = self._transport.get(path, Rows, {"limit": limit, "columns": columns})
+        return [dict(zip(rows.columns, row, strict=True)) for row in rows.rows]
+
+    def download(self, path: str | Path) -> Path:
+        """Writes the version as one Parquet file."""
+        url = f"/datasets/{self.name}/versions/{self.version}/download"
+        target = Path(path)
+        target.write_bytes(self._transport.request("GET", url, timeout=600).content)
+        return target
+
+    def to_pandas(self) -> Any:
+        """The version as a pandas DataFrame; needs pandas and pyarrow in your own environment."""
+        import io
+
+        import pandas as pd
+
+        url = f"/datasets/{self.name}/versions/{self.version}/download"
+        return pd.read_parquet(io.BytesIO(self._transport.request("GET", url, timeout=600).content))
+
+
+class Data:
+    """`platform.data`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, name: str, description: str | None = None) -> DatasetData:
+        """An empty dataset."""
+        return self._transport.post("/datasets", DatasetData, {"name": name, "description": description})
+
+    def upload(
+        self,
+        name: str,
+        file: str | Path | bytes,
+        *,
+        format: str | None = None,
+        create: bool = True,
+    ) -> Dataset:
+        """Makes a file the dataset's next version; the dataset is made when it is not there.
+
+        Args:
+            name: the dataset.
+            file: a CSV, Parquet or JSON Lines file, or its bytes.
+            format: `csv`, `parquet` or `jsonl`; default: by the file's ending.
+            create: whether to make a dataset that is not there.
+
+        Raises:
+            InvalidInputError: the file cannot be read, or breaks the dataset's schema.
+        """
+        form, content = _content(file, format)
+        if create:
+            try:
+                self._transport.get(f"/datasets/{name}", DatasetData)
+            except NotFoundError:
+                self.create(name)
+        answer = self._transport.request(
+            "POST",
+            f"/datasets/{name}/versions",
+            params={"format": form},
+            content=content,
+            headers={"content-type": "application/octet-stream"},
+            timeout=600,
+        )
+        return Dataset(self._transport, DatasetVersion.model_validate(answer.json()))
+
+    def load(self, dataset_id: str) -> Dataset:
+        """A dataset's version, by `name` (the newest) or `name@version`."""
+        name, _, version = dataset_id.partition("@")
+        if not version:
+            version = str(self._transport.get(f"/datasets/{name}", DatasetData).latest_version)
+        path = f"/datasets/{name}/versions/{version}"
+        return Dataset(self._transport, self._transport.get(path, DatasetVersion))
+
+    def list(self) -> list[DatasetData]:
+        return list(self._transport.pages("/datasets", DatasetData))
+
+    def versions(self, name: str) -> builtins.list[Dataset]:
+        """Newest first."""
+        found = self._transport.pages(f"/datasets/{name}/versions", DatasetVersion)
+        return [Dataset(self._transport, item) for item in found]
+
+    def validate(
+        self,
+        dataset: "Dataset | str",
+        schema: dict[str, Any] | None = None,
+        *,
+        file: str | Path | bytes | None = None,
+        format: str | None = None,  # noqa: A002
+    ) -> ValidationReport:
+        """Checks a file, or the dataset's own version, against a schema; keeps nothing.
+
+        Args:
+            dataset: whose schema to use when none is given; also what is checked when no file is.
+            schema: another schema.
+            file: what to check.
+            format: of the file.
+        """
+        loaded = dataset if isinstance(dataset, Dataset) else None
+        name = loaded.name if loaded is not None else str(dataset).partition("@")[0]
+        if file is None:
+            loaded = loaded or self.load(str(dataset))
+            url = f"/datasets/{loaded.name}/versions/{loaded.version}/download"
+            form, content = UploadFormat.PARQUET, self._transport.request("GET", url, timeout=600).content
+        else:
+            form, content = _content(file, format)
+        answer = self._transport.request(
+            "POST",
+            f"/datasets/{name}/validate",
+            params={"format": form, "schema": json.dumps(schema) if schema is not None else None},
+            content=content,
+            timeout=600,
+        )
+        return ValidationReport.model_validate(answer.json())
+
+    def set_schema(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+        """Replaces the schema that the next version must keep."""
+        value: dict[str, Any] = self._transport.request(
+            "PUT", f"/datasets/{name}/schema", json={"schema": schema}
+        ).json()
+        return value
+
+
+def _content(file: str | Path | bytes, form: str | None) -> tuple[UploadFormat, bytes]:
+    if isinstance(file, bytes):
+        return UploadFormat(form or "csv"), file
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise InvalidInputError(f"{path} is not a file")
+    if form is None and path.suffix.lower() not in _FORMATS:
+        raise InvalidInputError(
+            f"the format of {path.name} is not known by its ending", hint="say format= csv, parquet or jsonl"
+        )
+    return UploadFormat(form) if form else _FORMATS[path.suffix.lower()], path.read_bytes()

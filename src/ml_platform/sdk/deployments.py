@@ -1,0 +1,231 @@
+"""Deployments, their rollouts, and approvals."""
+
+import builtins
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_platform.contracts.deployments import (
+    Deployment as DeploymentData,
+)
+from ml_platform.contracts.deployments import (
+    DeploymentAccepted,
+    DeploymentMetrics,
+    DeploymentPlan,
+    DeploymentStatus,
+    Rollout,
+    RolloutDetail,
+    StageStatus,
+)
+from ml_platform.contracts.governance import Approval, ApprovalDetail
+from ml_platform.sdk.errors import ApprovalRequiredError, DeploymentFailedError, WaitTimeoutError
+from ml_platform.sdk.jobs import Progress, report_to_terminal
+from ml_platform.sdk.objects import PlatformObject
+from ml_platform.sdk.transport import Transport
+
+_UNDER_WAY = frozenset(
+    {DeploymentStatus.DEPLOYING, DeploymentStatus.CANARY, DeploymentStatus.PENDING_APPROVAL}
+)
+
+
+class Deployment(PlatformObject[DeploymentData]):
+    """A stable endpoint of a team in an environment."""
+
+    _shown = ("deployment_id", "name", "environment", "status", "endpoint")
+
+    def __init__(self, transport: Transport, data: DeploymentData, *, rollout_id: str | None = None) -> None:
+        super().__init__(transport, data)
+        self._rollout_id = rollout_id
+
+    @property
+    def deployment_id(self) -> str:
+        return self._data.deployment_id
+
+    @property
+    def endpoint(self) -> str:
+        """Where predictions are asked for."""
+        return self._data.endpoint
+
+    @property
+    def status(self) -> str:
+        """The state now."""
+        return self.refresh().data.status.value
+
+    @property
+    def rollout_id(self) -> str | None:
+        """The rollout that this object was returned for, else the newest."""
+        return self._rollout_id or self._data.active_rollout_id or self._data.last_rollout_id
+
+    def refresh(self) -> "Deployment":
+        self._data = self._transport.get(f"/deployments/{self.deployment_id}", DeploymentData)
+        return self
+
+    def rollout(self) -> RolloutDetail:
+        """The rollout's nine stages and its canary, with their evidence."""
+        return self._transport.get(f"/rollouts/{self.rollout_id}", RolloutDetail)
+
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        for_approval: bool = False,
+        poll: float = 0.3,
+        progress: Progress = report_to_terminal,
+    ) -> "Deployment":
+        """Waits until the rollout is over.
+
+        Args:
+            timeout: seconds; default: as long as it takes.
+            for_approval: go on waiting while people have to decide; otherwise that is an error.
+            poll: seconds between two looks.
+            progress: is told every stage that ends.
+
+        Raises:
+            ApprovalRequiredError: it waits for an approval (`approval` says whose).
+            DeploymentFailedError: a stage stopped it, or the canary was rolled back.
+            WaitTimeoutError: it is still under way after `timeout`.
+        """
+        deadline = time.monotonic() + timeout if timeout is not None else None
+        told: set[str] = set()
+        while True:
+            rollout = self.rollout()
+            _tell(rollout, told, progress)
+            if rollout.status.finished:
+                break
+            if rollout.status.value == "pending_approval" and not for_approval:
+                raise ApprovalRequiredError(
+                    f"{rollout.model_name}/{rollout.model_version} waits for an approval ({rollout.approval_id})",
+                    code="approval_required",
+                    hint=f"mlops approvals show {rollout.approval_id} says who can give it",
+                )
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"rollout {rollout.rollout_id} is still {rollout.status.value} after {timeout} s"
+                )
+            time.sleep(poll)
+        self.refresh()
+        if rollout.status.value != "succeeded":
+            raise DeploymentFailedError(
+                f"rollout {rollout.rollout_id} {rollout.status.value}: {rollout.reason or 'no reason was given'}",
+                hint=f"mlops deployments rollout {rollout.rollout_id}",
+            )
+        return self
+
+    def predict(
+        self, instances: Sequence[Any] | Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+    ) -> list[Any]:
+        """Predictions for rows, objects by column name, or entity keys; one object is one instance.
+
+        Goes straight to the inference server.
+        """
+        rows = [dict(instances)] if isinstance(instances, Mapping) else list(instances)
+        answer = self._transport.request(
+            "POST", self.endpoint, json={"instances": rows}, headers=headers, timeout=30
+        )
+        predictions: list[Any] = answer.json()["predictions"]
+        return predictions
+
+    def metrics(self, window: str = "1h") -> DeploymentMetrics:
+        """Requests, errors and latency of every revision in a trailing window such as `5m` or `1h`."""
+        path = f"/deployments/{self.deployment_id}/metrics"
+        return self._transport.get(path, DeploymentMetrics, {"window": window})
+
+    def promote(self) -> "Deployment":
+        """Gives the new revision all traffic at once."""
+        return self._act("promote")
+
+    def rollback(self) -> "Deployment":
+        """Gives all traffic back to the revision before."""
+        return self._act("rollback")
+
+    def retire(self) -> "Deployment":
+        """Stops serving; the endpoint answers 404 from then on."""
+        return self._act("retire")
+
+    def _act(self, verb: str) -> "Deployment":
+        path = f"/deployments/{self.deployment_id}/{verb}"
+        self._data = self._transport.post(path, DeploymentData)
+        return self
+
+
+class Deployments:
+    """`platform.deployments`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def deploy(self, model_id: str, *, environment: str = "staging", **options: Any) -> Deployment:
+        """Starts a rollout and returns at once; `Deployment.wait` waits for it."""
+        body = {"environment": environment, **{k: v for k, v in options.items() if v is not None}}
+        accepted = self._transport.post(f"/models/{model_id}/deploy", DeploymentAccepted, body)
+        data = self._transport.get(f"/deployments/{accepted.deployment_id}", DeploymentData)
+        return Deployment(self._transport, data, rollout_id=accepted.rollout_id)
+
+    def plan(self, model_id: str, *, environment: str = "staging", **options: Any) -> DeploymentPlan:
+        """Which gate would stop a deployment, and who would have to approve it."""
+        body = {"environment": environment, **{k: v for k, v in options.items() if v is not None}}
+        return self._transport.post(f"/models/{model_id}/deploy/plan", DeploymentPlan, body)
+
+    def get(self, deployment_id: str) -> Deployment:
+        data = self._transport.get(f"/deployments/{deployment_id}", DeploymentData)
+        return Deployment(self._transport, data)
+
+    def list(self) -> list[Deployment]:
+        found = self._transport.pages("/deployments", DeploymentData)
+        return [Deployment(self._transport, item) for item in found]
+
+    def find(self, name: str, environment: str) -> Deployment | None:
+        """The deployment of a name in an environment, if there is one."""
+        for deployment in self.list():
+            if deployment.data.name == name and deployment.data.environment == environment:
+                return deployment
+        return None
+
+    def rollout(self, rollout_id: str) -> RolloutDetail:
+        return self._transport.get(f"/rollouts/{rollout_id}", RolloutDetail)
+
+    def rollouts(self, deployment_id: str) -> builtins.list[Rollout]:
+        return list(self._transport.pages(f"/deployments/{deployment_id}/rollouts", Rollout))
+
+    def cancel(self, rollout_id: str) -> Rollout:
+        """Ends a rollout; what served before goes on serving."""
+        return self._transport.post(f"/rollouts/{rollout_id}/cancel", Rollout)
+
+
+class Approvals:
+    """`platform.approvals`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, status: str | None = None) -> list[Approval]:
+        return list(self._transport.pages("/approvals", Approval, {"status": status}))
+
+    def get(self, approval_id: str) -> ApprovalDetail:
+        """The request, with everything that an approver reads."""
+        return self._transport.get(f"/approvals/{approval_id}", ApprovalDetail)
+
+    def approve(self, approval_id: str, reason: str) -> Approval:
+        return self._vote(approval_id, "approve", reason)
+
+    def reject(self, approval_id: str, reason: str) -> Approval:
+        return self._vote(approval_id, "reject", reason)
+
+    def abstain(self, approval_id: str, reason: str) -> Approval:
+        return self._vote(approval_id, "abstain", reason)
+
+    def _vote(self, approval_id: str, verdict: str, reason: str) -> Approval:
+        return self._transport.post(f"/approvals/{approval_id}/{verdict}", Approval, {"reason": reason})
+
+
+def _tell(rollout: RolloutDetail, told: set[str], progress: Progress) -> None:
+    for stage in rollout.stages:
+        state = f"{stage.name.value}: {stage.status.value}"
+        if stage.status not in (StageStatus.PENDING, StageStatus.RUNNING) and state not in told:
+            told.add(state)
+            progress(f"{state}{f' ({stage.reason})' if stage.reason else ''}")
+    for step in rollout.canary:
+        state = f"canary {step.percent} %: {step.status.value}"
+        if state not in told:
+            told.add(state)
+            progress(f"{state}{f' ({step.reason})' if step.reason else ''}")

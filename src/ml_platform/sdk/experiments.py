@@ -1,0 +1,191 @@
+"""Experiments: where jobs are sent and what came of them."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_platform.contracts.experiments import Experiment as ExperimentData
+from ml_platform.contracts.experiments import Run
+from ml_platform.contracts.jobs import Job as JobData
+from ml_platform.contracts.jobs import JobSubmitted, Source
+from ml_platform.sdk.deployments import Deployment, Deployments
+from ml_platform.sdk.errors import InvalidInputError, NotFoundError
+from ml_platform.sdk.jobs import Job, Jobs
+from ml_platform.sdk.models import Model, Models
+from ml_platform.sdk.objects import PlatformObject
+from ml_platform.sdk.sources import pack
+from ml_platform.sdk.transport import Transport
+
+
+class Experiment(PlatformObject[ExperimentData]):
+    """A named place for runs."""
+
+    _shown = ("experiment_id", "name", "description", "created_at")
+
+    @property
+    def experiment_id(self) -> str:
+        return self._data.experiment_id
+
+    @property
+    def name(self) -> str:
+        return self._data.name
+
+    def train(
+        self,
+        script: str = "train.py",
+        requirements: str | None = None,
+        instance_type: str | None = None,
+        num_gpus: int = 0,
+        config: Mapping[str, Any] | None = None,
+        *,
+        source: str | Path | None = None,
+        inputs: Mapping[str, str] | None = None,
+        args: list[str] | None = None,
+        register_as: str | Mapping[str, Any] | None = None,
+        timeout_seconds: int | None = None,
+        memory_bytes: int | None = None,
+    ) -> Job:
+        """Uploads a source folder, starts a job with it, and returns at once.
+
+        Args:
+            script: the Python file to run. With `source` it is relative to that folder; without, its own
+                folder is uploaded.
+            requirements: a requirements file in the folder; default: `requirements.txt` when there is one.
+            instance_type: a machine size of the installation.
+            num_gpus: how many GPUs the job needs.
+            config: the script finds it as JSON in the file that `MLOPS_CONFIG` names.
+            source: the folder to upload.
+            inputs: `{name: "dataset:<name>@<version>" or "training_set:<id>"}`; the script finds
+                `<name>.parquet` in the folder that `MLOPS_INPUTS` names.
+            args: arguments of the script.
+            register_as: a model's name, or `{name, label, gate: {metric, threshold}, feature_view}`; the
+                model that the script logs is registered when it passes the gate.
+            timeout_seconds: when to end it.
+            memory_bytes: the most that its processes may use together.
+
+        Raises:
+            InvalidInputError: the script is not there, or something that it asks for cannot be given.
+        """
+        folder, name = _locate(script, source)
+        body: dict[str, Any] = {
+            "script": name,
+            "source": self._upload(folder).source_id,
+            "config": dict(config or {}),
+            "inputs": dict(inputs or {}),
+            "args": list(args or []),
+            "instance_type": instance_type,
+            "num_gpus": num_gpus,
+            "timeout_seconds": timeout_seconds,
+            "memory_bytes": memory_bytes,
+            "register_as": {"name": register_as} if isinstance(register_as, str) else register_as,
+        }
+        if requirements is not None:
+            if not (folder / requirements).is_file():
+                raise InvalidInputError(f"{folder / requirements} is not there")
+            body["requirements"] = requirements
+        return self.submit(body)
+
+    def submit(self, body: Mapping[str, Any]) -> Job:
+        """Starts a job from a request body as the REST API takes it."""
+        path = f"/experiments/{self.experiment_id}/train"
+        submitted = self._transport.post(path, JobSubmitted, dict(body))
+        return Jobs(self._transport).get(submitted.job_id)
+
+    def _upload(self, folder: Path) -> Source:
+        answer = self._transport.request(
+            "POST",
+            "/sources",
+            content=pack(folder),
+            headers={"content-type": "application/gzip"},
+            timeout=300,
+        )
+        return Source.model_validate(answer.json())
+
+    def jobs(self) -> Iterator[Job]:
+        """The experiment's jobs, newest first."""
+        for item in self._transport.pages("/jobs", JobData):
+            if item.experiment_id == self.experiment_id:
+                yield Job(self._transport, item)
+
+    def runs(self, *, limit: int | None = 100) -> list[Run]:
+        """The experiment's MLflow runs, newest first."""
+        path = f"/experiments/{self.experiment_id}/runs"
+        return list(self._transport.pages(path, Run, limit=limit))
+
+    def get_models(self) -> list[Model]:
+        """The versions that the experiment's jobs registered, newest first."""
+        models = Models(self._transport)
+        return [models.get(job.model_id) for job in self.jobs() if job.model_id is not None]
+
+    @property
+    def best_model(self) -> Model:
+        """The registered version with the best value of its gate's metric, else the newest.
+
+        Raises:
+            NotFoundError: no job of the experiment has registered a model yet.
+        """
+        found = self.get_models()
+        if not found:
+            raise NotFoundError(
+                f"experiment {self.name!r} has no registered model yet",
+                hint="a job registers its model when it has `register_as` and passes its gate",
+            )
+        judged = [model for model in found if model.quality is not None]
+        return max(judged, key=lambda model: model.quality or 0.0) if judged else found[0]
+
+    def deploy_latest(
+        self,
+        environment: str = "staging",
+        replicas: int = 1,
+        auto_scale: bool = False,
+        max_replicas: int | None = None,
+        **options: Any,
+    ) -> Deployment:
+        """Deploys the newest version that the experiment registered.
+
+        Raises:
+            NotFoundError: there is none yet.
+        """
+        for job in self.jobs():
+            if job.model_id is not None:
+                return Deployments(self._transport).deploy(
+                    job.model_id,
+                    environment=environment,
+                    replicas=replicas,
+                    auto_scale=auto_scale,
+                    max_replicas=max_replicas,
+                    **options,
+                )
+        raise NotFoundError(f"experiment {self.name!r} has no registered model yet")
+
+
+class Experiments:
+    """`platform.experiments`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, name: str, description: str | None = None) -> Experiment:
+        body = {"name": name, "description": description}
+        return Experiment(self._transport, self._transport.post("/experiments", ExperimentData, body))
+
+    def get(self, id_or_name: str) -> Experiment:
+        return Experiment(self._transport, self._transport.get(f"/experiments/{id_or_name}", ExperimentData))
+
+    def list(self, *, limit: int | None = 100) -> list[Experiment]:
+        found = self._transport.pages("/experiments", ExperimentData, limit=limit)
+        return [Experiment(self._transport, item) for item in found]
+
+
+def _locate(script: str, source: str | Path | None) -> tuple[Path, str]:
+    path = Path(script).expanduser()
+    folder = Path(source).expanduser() if source is not None else path.parent
+    inside = path if source is not None else Path(path.name)
+    if inside.is_absolute() and inside.is_relative_to(folder.absolute()):
+        inside = inside.relative_to(folder.absolute())
+    if not (folder / inside).is_file():
+        raise InvalidInputError(
+            f"{folder / inside} is not there",
+            hint="`script` is a file, relative to `source` when that is given",
+        )
+    return folder, inside.as_posix()

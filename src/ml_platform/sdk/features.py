@@ -1,0 +1,133 @@
+"""Feature views and training sets."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ml_platform.contracts.datasets import (
+    FeatureView as FeatureViewData,
+)
+from ml_platform.contracts.datasets import (
+    Materialization,
+    OnlineFeatures,
+)
+from ml_platform.contracts.datasets import (
+    TrainingSet as TrainingSetData,
+)
+from ml_platform.sdk.data import Dataset
+from ml_platform.sdk.errors import PlatformError, WaitTimeoutError
+from ml_platform.sdk.objects import PlatformObject
+from ml_platform.sdk.transport import Transport
+
+
+class FeatureView(PlatformObject[FeatureViewData]):
+    """Features of one kind of entity, over one version of a dataset."""
+
+    _shown = ("name", "dataset", "dataset_version", "materialized_at", "online_entities")
+
+    @property
+    def name(self) -> str:
+        return self._data.name
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [feature.name for feature in self._data.features]
+
+    def materialize(self, *, dataset_version: int | None = None, timeout: float = 600) -> "FeatureView":
+        """Writes the newest values online and waits for it.
+
+        Raises:
+            PlatformError: it failed; the message says why.
+            WaitTimeoutError: it is still under way after `timeout` seconds.
+        """
+        state = self._transport.post(
+            f"/feature-views/{self.name}/materialize", Materialization, {"dataset_version": dataset_version}
+        )
+        deadline = time.monotonic() + timeout
+        while state.finished_at is None:
+            if time.monotonic() > deadline:
+                raise WaitTimeoutError(f"materialising {self.name} is still under way after {timeout} s")
+            time.sleep(0.2)
+            state = self._transport.get(f"/materializations/{state.materialization_id}", Materialization)
+        if state.status != "succeeded":
+            raise PlatformError(f"materialising {self.name} failed: {state.reason}")
+        self._data = self._transport.get(f"/feature-views/{self.name}", FeatureViewData)
+        return self
+
+    def online(self, *keys: Mapping[str, Any], features: list[str] | None = None) -> dict[str, list[Any]]:
+        """The newest values of some entities, by column."""
+        body = {"keys": [dict(key) for key in keys], "features": features}
+        return self._transport.post(f"/feature-views/{self.name}/online", OnlineFeatures, body).columns
+
+
+class TrainingSet(PlatformObject[TrainingSetData]):
+    """Features joined to entities as they were known at each entity's time."""
+
+    _shown = ("training_set_id", "entities", "rows", "label", "digest")
+
+    @property
+    def training_set_id(self) -> str:
+        return self._data.training_set_id
+
+    @property
+    def reference(self) -> str:
+        """How a job names it as an input."""
+        return f"training_set:{self.training_set_id}"
+
+
+class Features:
+    """`platform.features`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, dataset: Dataset | str, feature_defs: Mapping[str, Any]) -> FeatureView:
+        """Defines a feature view.
+
+        Args:
+            dataset: where its history is: a `Dataset`, `name`, or `name@version`.
+            feature_defs: `{"name", "entities": [{"name", "type"}] or names, "timestamp_field", "features":
+                names or [{"name", "type"}] (default: every other column), "exclude", "ttl_seconds"}`.
+        """
+        body = dict(feature_defs)
+        body["dataset"] = dataset.reference if isinstance(dataset, Dataset) else dataset
+        for field in ("entities", "features"):
+            if body.get(field) is not None:
+                body[field] = [{"name": item} if isinstance(item, str) else item for item in body[field]]
+        return FeatureView(self._transport, self._transport.post("/feature-views", FeatureViewData, body))
+
+    def get(self, name: str) -> FeatureView:
+        return FeatureView(self._transport, self._transport.get(f"/feature-views/{name}", FeatureViewData))
+
+    def list(self) -> list[FeatureView]:
+        found = self._transport.pages("/feature-views", FeatureViewData)
+        return [FeatureView(self._transport, item) for item in found]
+
+    def delete(self, name: str) -> FeatureView:
+        deleted = self._transport.delete(f"/feature-views/{name}", FeatureViewData)
+        return FeatureView(self._transport, deleted)
+
+    def training_set(
+        self,
+        entities: Dataset | str,
+        features: Iterable[FeatureView | str],
+        *,
+        label: str | None = None,
+        timestamp_field: str = "event_timestamp",
+    ) -> TrainingSet:
+        """Joins features to `entities`, point in time.
+
+        Args:
+            entities: the dataset with keys, times and label.
+            features: views, their names, or `view:feature`.
+            label: the label's column in `entities`.
+            timestamp_field: the column with the times as of which features are wanted.
+        """
+        body = {
+            "entities": entities.reference if isinstance(entities, Dataset) else entities,
+            "features": [item.name if isinstance(item, FeatureView) else item for item in features],
+            "label": label,
+            "timestamp_field": timestamp_field,
+        }
+        made = self._transport.post("/training-sets", TrainingSetData, body)
+        return TrainingSet(self._transport, made)
