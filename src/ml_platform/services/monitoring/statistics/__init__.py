@@ -14,6 +14,7 @@ from ml_platform.services.monitoring.statistics.drift import (
     Verdict,
     compare,
 )
+from ml_platform.services.monitoring.statistics.parquet import Selection
 from ml_platform.services.monitoring.statistics.profiles import (
     ColumnProfile,
     Kind,
@@ -34,6 +35,7 @@ __all__ = [
     "Kind",
     "QualityReport",
     "ReferenceProfile",
+    "Selection",
     "Verdict",
     "WindowCounts",
     "WindowReport",

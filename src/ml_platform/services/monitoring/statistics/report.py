@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.services.monitoring.statistics.drift import DriftReport, DriftThresholds, Verdict, compare
+from ml_platform.services.monitoring.statistics.parquet import Selection
 from ml_platform.services.monitoring.statistics.profiles import ReferenceProfile
 from ml_platform.services.monitoring.statistics.quality import QualityReport, assess
 from ml_platform.services.monitoring.statistics.windows import count_window
@@ -29,9 +30,10 @@ def check_window(
     paths: Sequence[str | Path],
     thresholds: DriftThresholds | None = None,
     *,
+    selection: Selection | None = None,
     threads: int = 2,
     memory: str = "800MB",
 ) -> WindowReport:
-    """Counts the files once and says whether they drifted and how good they are."""
-    window = count_window(profile, paths, threads=threads, memory=memory)
+    """Counts the files, or a selection of them, once and says whether they drifted and how good they are."""
+    window = count_window(profile, paths, selection=selection, threads=threads, memory=memory)
     return WindowReport(compare(profile, window, thresholds), assess(profile, window))

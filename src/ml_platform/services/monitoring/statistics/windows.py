@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_platform.services.monitoring.statistics.parquet import column_types, is_numeric, opened, quoted
+from ml_platform.services.monitoring.statistics.parquet import (
+    Selection,
+    column_types,
+    is_numeric,
+    opened,
+    quoted,
+)
 from ml_platform.services.monitoring.statistics.profiles import (
     ColumnProfile,
     Kind,
@@ -37,12 +43,17 @@ class WindowCounts:
 
 
 def count_window(
-    profile: ReferenceProfile, paths: Sequence[str | Path], *, threads: int = 2, memory: str = "800MB"
+    profile: ReferenceProfile,
+    paths: Sequence[str | Path],
+    *,
+    selection: Selection | None = None,
+    threads: int = 2,
+    memory: str = "800MB",
 ) -> WindowCounts:
     """Counts Parquet files into a profile's bins. Memory does not grow with the rows; no path, no rows."""
     if not paths:
         return _combined(profile, {}, (0,), [])
-    with opened(paths, threads=threads, memory=memory) as connection:
+    with opened(paths, threads=threads, memory=memory, selection=selection) as connection:
         types = column_types(connection)
         present = [column for column in profile.columns if column.name in types]
         selected, parameters = ["count(*)"], []
