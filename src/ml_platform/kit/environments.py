@@ -109,8 +109,8 @@ class EnvironmentCache:
         uv: the uv program; found by itself when not given.
         python: the interpreter of the environments; by default the one that runs this.
         allow_source_builds: whether packages without a wheel may be built, which runs their code.
-        compile_bytecode: whether all modules are compiled at once; else each at its first import, which
-            makes the environment sooner there and its first programs slower.
+        compile_bytecode: whether all modules are compiled at once, which takes most of the time that an
+            environment takes; else each is compiled at its first import, and kept.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class EnvironmentCache:
         *,
         python: Path | None = None,
         allow_source_builds: bool = False,
-        compile_bytecode: bool = True,
+        compile_bytecode: bool = False,
     ) -> None:
         self._root = root
         self._uv = uv
