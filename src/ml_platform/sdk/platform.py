@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import httpx
 
-from ml_platform.sdk.config import resolve
+from ml_platform.sdk.config import Connection, resolve
 from ml_platform.sdk.data import Data
 from ml_platform.sdk.deployments import Approvals, Deployment, Deployments
 from ml_platform.sdk.experiments import Experiment, Experiments
@@ -46,6 +46,11 @@ class Platform:
         self.models = Models(self._transport)
         self.deployments = Deployments(self._transport)
         self.approvals = Approvals(self._transport)
+
+    @property
+    def connection(self) -> Connection:
+        """Where it is, and with which key and team."""
+        return self._transport.connection
 
     def __repr__(self) -> str:
         connection = self._transport.connection

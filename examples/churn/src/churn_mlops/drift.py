@@ -74,19 +74,27 @@ def population_stability_index(reference: pd.Series, current: pd.Series, bins: i
 
 
 def main() -> int:
-    """Command line: `churn-drift --out drifted.parquet [--data customers.parquet] [--strength 1]`."""
+    """Command line: `churn-drift --out drifted.parquet [--data customers.parquet] [--strength 1] [--limit 500]`.
+
+    An `--out` that ends in `.json` gets the rows as instances, ready to be sent to an endpoint.
+    """
     parser = argparse.ArgumentParser(
         description="Write drifted customers, and say how far each column moved."
     )
     parser.add_argument("--out", type=Path, default=Path("data/drifted.parquet"))
     parser.add_argument("--data", type=Path, help="Parquet or CSV; default: the published table")
     parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--limit", type=int, help="how many customers to write; default: all")
     arguments = parser.parse_args()
     try:
         customers = load_customers(arguments.data)
         drifted = drift(customers, arguments.strength)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        drifted.to_parquet(arguments.out, index=False)
+        written = drifted.head(arguments.limit) if arguments.limit is not None else drifted
+        if arguments.out.suffix == ".json":
+            written[list(FEATURE_NAMES)].to_json(arguments.out, orient="records")
+        else:
+            written.to_parquet(arguments.out, index=False)
     except (DataError, OSError, ValueError) as error:
         print(f"churn-drift: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,1 @@
+"""`mlops demo`: the main job, end to end, on real data."""
