@@ -1,10 +1,21 @@
 """Chooses the adapter behind every interface: the only module that knows all of them."""
 
-from ml_platform.server.parts import core, datasets, features, mlflow, registry, storage, training, workflows
+from ml_platform.server.parts import (
+    core,
+    datasets,
+    deployments,
+    features,
+    governance,
+    mlflow,
+    registry,
+    storage,
+    training,
+    workflows,
+)
 from ml_platform.server.runtime import Runtime
 from ml_platform.server.settings import Settings
 
-PARTS = (core, storage, workflows, datasets, features, mlflow, registry, training)
+PARTS = (core, storage, workflows, datasets, features, mlflow, registry, training, governance, deployments)
 """In the order in which they need each other."""
 
 

@@ -2,10 +2,12 @@
 
 from ml_platform.services.audit import router as audit
 from ml_platform.services.datasets import router as datasets
+from ml_platform.services.deployments import router as deployments
 from ml_platform.services.experiments import router as experiments
 from ml_platform.services.features import router as features
+from ml_platform.services.governance import router as governance
 from ml_platform.services.identity import router as identity
 from ml_platform.services.registry import router as registry
 from ml_platform.services.training import router as training
 
-ROUTERS = (identity, audit, datasets, features, experiments, training, registry)
+ROUTERS = (identity, audit, deployments, governance, datasets, features, experiments, training, registry)

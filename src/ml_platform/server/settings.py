@@ -54,6 +54,23 @@ class JobSettings(BaseModel):
     )
 
 
+class RolloutSettings(BaseModel):
+    """Time limits and intervals of rollouts."""
+
+    ready_timeout_seconds: float = Field(
+        default=300, gt=0, le=86_400, description="Longest wait until the inference server loaded a revision"
+    )
+    ready_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="Interval of that wait")
+    canary_poll_seconds: float = Field(default=2.0, gt=0, le=300, description="Interval of canary decisions")
+    smoke_timeout_seconds: float = Field(
+        default=15, gt=0, le=300, description="Longest answer of a smoke test"
+    )
+    smoke_rows: int = Field(default=5, ge=1, le=1000, description="Rows sent in a smoke test")
+    gate_tolerance: float = Field(
+        default=0.0, ge=0, le=1, description="How much worse than the champion a new version may be"
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Embedded and cluster differ in these values alone."""
 
@@ -70,6 +87,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
     jobs: JobSettings = Field(default_factory=JobSettings)
+    rollouts: RolloutSettings = Field(default_factory=RolloutSettings)
 
     @model_validator(mode="after")
     def _absolute_home(self) -> Self:

@@ -158,6 +158,35 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_users')),
     sa.UniqueConstraint('name', name=op.f('uq_users_name'))
     )
+    op.create_table('alerts',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('team_id', sa.String(), nullable=False),
+    sa.Column('team_name', sa.String(), nullable=False),
+    sa.Column('dedup_key', sa.String(), nullable=False),
+    sa.Column('severity', sa.String(), nullable=False),
+    sa.Column('status', sa.String(), nullable=False),
+    sa.Column('title', sa.String(), nullable=False),
+    sa.Column('detail', sa.String(), nullable=False),
+    sa.Column('resource_kind', sa.String(), nullable=False),
+    sa.Column('resource_id', sa.String(), nullable=False),
+    sa.Column('context', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('occurrences', sa.Integer(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('last_seen_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('acknowledged_by', sa.String(), nullable=True),
+    sa.Column('acknowledged_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('resolved_by', sa.String(), nullable=True),
+    sa.Column('resolved_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('note', sa.String(), nullable=True),
+    sa.Column('notification', sa.String(), nullable=True),
+    sa.ForeignKeyConstraint(['team_id'], ['teams.id'], name=op.f('fk_alerts_team_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_alerts'))
+    )
+    with op.batch_alter_table('alerts', schema=None) as batch_op:
+        batch_op.create_index('ix_alerts_resource', ['team_id', 'resource_id', 'id'], unique=False)
+        batch_op.create_index('ix_alerts_team', ['team_id', 'id'], unique=False)
+        batch_op.create_index('uq_alerts_unresolved', ['team_id', 'dedup_key'], unique=True, sqlite_where=sa.text("status <> 'resolved'"), postgresql_where=sa.text("status <> 'resolved'"))
+
     op.create_table('api_keys',
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('name', sa.String(), nullable=False),
@@ -338,6 +367,7 @@ def upgrade() -> None:
     sa.Column('bundle_digest', sa.String(), nullable=False),
     sa.Column('runtime', sa.String(), nullable=False),
     sa.Column('feature_view', sa.String(), nullable=True),
+    sa.Column('feature_store', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
     sa.Column('config', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.Column('status', sa.String(), nullable=False),
     sa.Column('weight', sa.Double(), nullable=False),
@@ -566,6 +596,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_api_keys_team_id'))
 
     op.drop_table('api_keys')
+    with op.batch_alter_table('alerts', schema=None) as batch_op:
+        batch_op.drop_index('uq_alerts_unresolved', sqlite_where=sa.text("status <> 'resolved'"), postgresql_where=sa.text("status <> 'resolved'"))
+        batch_op.drop_index('ix_alerts_team')
+        batch_op.drop_index('ix_alerts_resource')
+
+    op.drop_table('alerts')
     op.drop_table('users')
     op.drop_table('teams')
     with op.batch_alter_table('outbox', schema=None) as batch_op:

@@ -1,0 +1,272 @@
+"""Deployments, their revisions, and the rollouts that move them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ml_platform.contracts.base import Name, RequestModel, ResponseModel, Slug
+from ml_platform.contracts.governance import ApprovalRequirement, RiskLevel
+
+
+class Environment(StrEnum):
+    DEV = "dev"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+class CanaryPlan(RequestModel):
+    """How a new revision takes over traffic in production from one that serves already."""
+
+    steps: list[Annotated[int, Field(ge=1, le=100)]] = Field(
+        default=[5, 25, 50, 100], min_length=1, max_length=20, description="Percent of traffic, rising to 100"
+    )
+    step_seconds: float = Field(default=600, ge=0, le=7 * 86400, description="Shortest time at a step")
+    min_requests: int = Field(default=500, ge=1, le=10**9, description="Fewest requests at a step")
+    hold_seconds: float = Field(
+        default=3600, ge=1, le=7 * 86400, description="Longest time at a step without a decision; then back"
+    )
+    max_error_rate: float = Field(default=0.05, gt=0, le=1)
+    max_latency_ratio: float = Field(
+        default=2.0, ge=1, le=100, description="p95 against the old revision's in the same window"
+    )
+    latency_floor_ms: float = Field(
+        default=10.0, ge=0, le=60_000, description="A p95 below this is never called slow"
+    )
+    min_availability: float = Field(default=0.99, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _rising(self) -> "CanaryPlan":
+        if self.steps != sorted(set(self.steps)) or self.steps[-1] != 100:
+            msg = "steps must rise and end at 100"
+            raise ValueError(msg)
+        return self
+
+
+class DeployRequest(RequestModel):
+    environment: Environment = Field(examples=["staging"])
+    name: Slug | None = Field(default=None, description="Of the endpoint; default: the model's name")
+    replicas: int = Field(default=1, ge=1, le=1000)
+    auto_scale: bool = False
+    max_replicas: int | None = Field(default=None, ge=1, le=1000)
+    scaling_policy: Literal["auto", "manual"] | None = Field(
+        default=None, description="'auto' is the same as auto_scale"
+    )
+    justification: Name | None = Field(default=None, description="Shown to the approvers")
+    canary: CanaryPlan | None = Field(default=None, description="Default: 5, 25, 50, 100 percent")
+
+    @model_validator(mode="after")
+    def _scaling(self) -> "DeployRequest":
+        if self.scaling_policy is not None:
+            self.auto_scale = self.scaling_policy == "auto"
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            msg = "max_replicas must not be smaller than replicas"
+            raise ValueError(msg)
+        return self
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+class StageDeployRequest(RequestModel):
+    """`POST /models/deploy`: the same by stage, as model registries speak."""
+
+    model_name: Slug
+    model_version: int = Field(ge=1, le=2**31 - 1)
+    target_stage: Annotated[Environment, BeforeValidator(_lower)]
+    replicas: int = Field(default=1, ge=1, le=1000)
+    justification: Name | None = None
+
+
+class DeploymentAccepted(ResponseModel):
+    deployment_id: str
+    rollout_id: str
+    endpoint: str
+    status: Literal["deploying"] = "deploying"
+
+
+class StageDeployAnswer(ResponseModel):
+    status: Literal["success", "pending_approval", "rejected"]
+    deployment_id: str | None = None
+    rollout_id: str | None = None
+    endpoint: str | None = None
+    message: str | None = Field(default=None, description="What is missing, and who can give it")
+    approval: ApprovalRequirement | None = None
+
+
+class DeploymentStatus(StrEnum):
+    """`deploying`, `pending_approval` and `canary` while a rollout is under way."""
+
+    DEPLOYING = "deploying"
+    PENDING_APPROVAL = "pending_approval"
+    CANARY = "canary"
+    ACTIVE = "active"
+    FAILED = "failed"
+    RETIRED = "retired"
+
+
+class RevisionStatus(StrEnum):
+    """`candidate`: being rolled out; `standby`: warm without traffic, to go back to."""
+
+    CANDIDATE = "candidate"
+    SERVING = "serving"
+    STANDBY = "standby"
+    RETIRED = "retired"
+
+
+class Revision(ResponseModel):
+    revision_id: str
+    model_name: str
+    model_version: int
+    status: RevisionStatus
+    weight: float = Field(description="Percent of the endpoint's traffic")
+    bundle_digest: str
+    runtime: str
+    created_at: datetime
+
+
+class Deployment(ResponseModel):
+    deployment_id: str
+    name: str
+    environment: Environment
+    status: DeploymentStatus
+    endpoint: str
+    replicas: int
+    auto_scale: bool
+    max_replicas: int | None
+    revisions: list[Revision] = Field(description="Those that are loaded, newest first")
+    active_rollout_id: str | None
+    last_rollout_id: str | None
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class RolloutStatus(StrEnum):
+    RUNNING = "running"
+    PENDING_APPROVAL = "pending_approval"
+    CANARY = "canary"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    ROLLED_BACK = "rolled_back"
+
+    @property
+    def finished(self) -> bool:
+        return self not in (RolloutStatus.RUNNING, RolloutStatus.PENDING_APPROVAL, RolloutStatus.CANARY)
+
+
+class StageName(StrEnum):
+    VALIDATE = "validate"
+    SECURITY = "security"
+    TEST = "test"
+    APPROVAL = "approval"
+    BUILD = "build"
+    DEPLOY = "deploy"
+    SMOKE_TEST = "smoke_test"
+    AUDIT = "audit"
+    NOTIFY = "notify"
+
+
+class StageStatus(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PASSED = "passed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+class RolloutStage(ResponseModel):
+    name: StageName
+    status: StageStatus
+    evidence: dict[str, Any]
+    reason: str | None = Field(description="Why it stopped here")
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class CanaryStep(ResponseModel):
+    step: int
+    percent: int
+    status: StageStatus
+    evidence: dict[str, Any]
+    reason: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Rollout(ResponseModel):
+    rollout_id: str
+    deployment_id: str
+    model_name: str
+    model_version: int
+    environment: Environment
+    status: RolloutStatus
+    reason: str | None
+    requested_by: str
+    justification: str | None
+    approval_id: str | None
+    revision_id: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class RolloutDetail(Rollout):
+    config: dict[str, Any]
+    stages: list[RolloutStage]
+    canary: list[CanaryStep]
+
+
+class PlannedGate(ResponseModel):
+    stage: StageName
+    outcome: Literal["passes", "stops", "waits", "runs"] = Field(
+        description="'runs': it can only be known by running it"
+    )
+    detail: str
+
+
+class DeploymentPlan(ResponseModel):
+    """What would happen, without doing it."""
+
+    model_name: str
+    model_version: int
+    environment: Environment
+    allowed: bool
+    stopped_by: StageName | None = Field(description="The first gate that would stop it")
+    gates: list[PlannedGate]
+    risk_level: RiskLevel | None
+    risk_score: int | None
+    approval: ApprovalRequirement | None = Field(description="Who must approve; null when nobody needs to")
+    canary: bool
+
+
+class RevisionTraffic(ResponseModel):
+    revision_id: str
+    model_name: str
+    model_version: int
+    weight: float
+    requests: int
+    predictions: int
+    errors: int
+    client_errors: int
+    error_rate: float
+    requests_per_second: float
+    latency_ms_p50: float | None
+    latency_ms_p95: float | None
+    latency_ms_p99: float | None
+
+
+class DeploymentMetrics(ResponseModel):
+    """Traffic in a trailing window. No requests is no statement about health: latencies are then null."""
+
+    deployment_id: str
+    window_seconds: float
+    covered_seconds: float = Field(description="How much of the window the inference server remembers")
+    requests: int
+    error_rate: float | None
+    requests_per_second: float
+    revisions: list[RevisionTraffic]

@@ -1,0 +1,112 @@
+"""Deployments: the rollout workflow with its adapters, and the snapshot for inference servers."""
+
+import json
+from typing import Any
+
+from sqlalchemy import func, select
+
+from ml_platform.integrations.apprise import AppriseNotifier
+from ml_platform.integrations.inference import InferenceClient
+from ml_platform.integrations.modelbuild import ModelBuilder
+from ml_platform.integrations.rollouts import BuilderTools
+from ml_platform.kit.db import Database
+from ml_platform.kit.durable import WorkflowEngine
+from ml_platform.kit.outbox import OutboxRelay
+from ml_platform.kit.secrets import SecretStore
+from ml_platform.kit.storage import ObjectStorage
+from ml_platform.server.deployable_models import OnlineFeatureSources, RegistryCatalogue
+from ml_platform.server.metrics import ApiMetrics
+from ml_platform.server.runtime import Runtime
+from ml_platform.server.serving_keys import IdentityKeys
+from ml_platform.server.settings import Settings
+from ml_platform.services.access import Actor, Authorizer, WorkFactory
+from ml_platform.services.deployments import (
+    SNAPSHOT_RAISED,
+    RolloutParts,
+    RolloutSettings,
+    RolloutWorkflow,
+    SmokeKeys,
+    SnapshotBuilder,
+    SnapshotFeed,
+    raise_snapshot_version,
+)
+from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow
+from ml_platform.services.features import FeatureLookups
+from ml_platform.services.governance import RoleDirectory
+
+_LOOK_SECONDS = 0.5
+_COUNT_SECONDS = 10.0
+_KEYS_CHANGED = "inference.changed"
+
+
+def compose(runtime: Runtime) -> None:
+    """Provides `RolloutParts` and `SnapshotFeed`, and registers the workflow."""
+    settings, parts = runtime.settings, runtime.components
+    database, factory = parts.get(Database), parts.get(WorkFactory)
+    keys = SmokeKeys(parts.get(SecretStore).get_or_create("control-plane.key"))
+    client = InferenceClient(lambda: internal_url(settings), keys.service_token())
+    runtime.on_stop(client.close)
+    rollouts = parts.provide(
+        RolloutParts,
+        RolloutParts(
+            factory=factory,
+            catalogue=RegistryCatalogue(parts.get(ObjectStorage)),
+            tools=BuilderTools(parts.get(ModelBuilder)),
+            plane=client,
+            notifier=AppriseNotifier(lambda: [url.get_secret_value() for url in settings.alert_urls]),
+            roles=parts.get(RoleDirectory),
+            smoke_keys=keys,
+            bundles=settings.home / "storage",
+            inference_url=lambda: settings.inference.public_url or internal_url(settings),
+            features=OnlineFeatureSources(database, parts.get(FeatureLookups)),
+            settings=RolloutSettings(**settings.rollouts.model_dump()),
+        ),
+    )
+    parts.get(WorkflowEngine).register(RolloutWorkflow(rollouts))
+    builder = SnapshotBuilder(IdentityKeys(parts.get(Authorizer)), keys)
+    feed = parts.provide(SnapshotFeed, SnapshotFeed(database, builder))
+    _publish(runtime, factory, feed)
+    runtime.repeat("deployment-counts", _COUNT_SECONDS, lambda: count(database, parts.get(ApiMetrics)))
+
+
+def _publish(runtime: Runtime, factory: WorkFactory, feed: SnapshotFeed) -> None:
+    relay = runtime.components.get(OutboxRelay)
+
+    def keys_changed(_entry_id: str, _payload: dict[str, Any]) -> None:
+        with factory.begin(Actor.system("snapshot")) as work:
+            raise_snapshot_version(work)
+        feed.refresh()
+
+    relay.on(_KEYS_CHANGED, keys_changed)
+    relay.on(SNAPSHOT_RAISED, lambda _entry_id, _payload: feed.refresh())
+    runtime.on_start(feed.refresh)
+    runtime.repeat("inference-snapshots", _LOOK_SECONDS, feed.refresh)
+    runtime.on_stop(feed.close)
+
+
+def internal_url(settings: Settings) -> str:
+    """Where this process reaches the inference server; one on port 0 writes down where it listens."""
+    chosen = settings.inference
+    if chosen.port:
+        plain = chosen.model_copy(update={"public_url": None})
+        return settings.model_copy(update={"inference": plain}).inference_url
+    try:
+        found = json.loads((settings.home / "inference" / "address.json").read_text())
+        return f"http://{found['host']}:{found['port']}"
+    except (OSError, ValueError, KeyError):
+        return "http://127.0.0.1:9"  # the discard port: nobody answers there, which is the truth
+
+
+def count(database: Database, metrics: ApiMetrics) -> None:
+    """`platform_active_deployments`: those of which a revision serves."""
+    query = (
+        select(DeploymentRow.team_name, DeploymentRow.environment, func.count(DeploymentRow.id.distinct()))
+        .join(RevisionRow, RevisionRow.deployment_id == DeploymentRow.id)
+        .where(RevisionRow.status == "serving")
+        .group_by(DeploymentRow.team_name, DeploymentRow.environment)
+    )
+    with database.read() as session:
+        rows = session.execute(query).all()
+    metrics.deployments.clear()
+    for team, environment, number in rows:
+        metrics.deployments.labels(team, environment).set(number)

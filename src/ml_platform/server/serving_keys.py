@@ -1,0 +1,91 @@
+"""The keys that inference servers accept: those of identity, hashed, with what policies permit them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ml_platform.contracts.identity import Permission, Role
+from ml_platform.contracts.serving import PREDICT, READ_METRICS, ServingKey
+from ml_platform.kit.clock import Clock, utc_now
+from ml_platform.services.access import Actor, Authorizer, Resource, Work
+from ml_platform.services.identity.tables import KeyRow, MembershipRow, TeamRow, UserRow
+
+_ASKED = {Permission.PREDICT: PREDICT, Permission.READ_METRICS: READ_METRICS}
+
+
+class IdentityKeys:
+    """Implements `KeyRing`. A key that may do nothing at an inference server is left out."""
+
+    def __init__(self, authorizer: Authorizer, clock: Clock = utc_now) -> None:
+        self._authorizer = authorizer
+        self._clock = clock
+
+    def serving_keys(self, session: Session) -> Sequence[ServingKey]:
+        now = self._clock()
+        roles = {
+            (row.team_id, row.user_id): frozenset(Role(role) for role in row.roles)
+            for row in session.scalars(select(MembershipRow))
+        }
+        query = (
+            select(KeyRow, UserRow, TeamRow.name)
+            .join(UserRow, UserRow.id == KeyRow.user_id)
+            .join(TeamRow, TeamRow.id == KeyRow.team_id)
+            .where(KeyRow.revoked_at.is_(None), UserRow.active)
+            .order_by(KeyRow.id)
+        )
+        found = []
+        decided: dict[tuple[str, bool, frozenset[Role]], tuple[str, ...]] = {}
+        for key, user, team_name in session.execute(query):
+            if key.expires_at is not None and key.expires_at <= now:
+                continue
+            admin, held = _rights(key, user, roles.get((key.team_id, user.id), frozenset()))
+            asked = (key.team_id, admin, held)
+            if asked not in decided:
+                decided[asked] = self._permissions(*asked)
+            if decided[asked]:
+                found.append(
+                    ServingKey(
+                        key_id=key.id,
+                        token_sha256=key.token_sha256,
+                        team=team_name,
+                        permissions=decided[asked],
+                        expires_at=key.expires_at,
+                    )
+                )
+        return found
+
+    def _permissions(self, team_id: str, admin: bool, held: frozenset[Role]) -> tuple[str, ...]:
+        actor = Actor("snapshot", "snapshot", admin=admin, team_id=team_id, memberships={team_id: held})
+        team = Resource("team", team_id, team_id)
+        return tuple(
+            name
+            for permission, name in _ASKED.items()
+            if self._authorizer.decide(actor, permission, team).allowed
+        )
+
+
+def _rights(key: KeyRow, user: UserRow, held: frozenset[Role]) -> tuple[bool, frozenset[Role]]:
+    """As the control plane's own authenticator sees the key."""
+    if key.roles is None:
+        return user.admin, held
+    narrowed = frozenset(Role(role) for role in key.roles)
+    return False, narrowed if user.admin or user.kind == "service" else held & narrowed
+
+
+class MembershipRoles:
+    """Implements governance's `RoleDirectory`."""
+
+    def roles_of(self, work: Work, user_ids: Sequence[str]) -> dict[str, frozenset[Role]]:
+        query = (
+            select(MembershipRow)
+            .join(UserRow, UserRow.id == MembershipRow.user_id)
+            .where(
+                MembershipRow.team_id == work.team_id,
+                MembershipRow.user_id.in_(list(user_ids)),
+                UserRow.active,
+            )
+        )
+        return {
+            row.user_id: frozenset(Role(role) for role in row.roles) for row in work.session.scalars(query)
+        }

@@ -1,0 +1,54 @@
+"""Deployments: endpoints, revisions, the rollout through nine stages, and the inference plane's state."""
+
+from ml_platform.services.deployments.endpoints import router
+from ml_platform.services.deployments.interfaces import (
+    Answer,
+    BuiltBundle,
+    DeployableVersion,
+    EvaluationResult,
+    FeatureLookups,
+    FeatureSource,
+    Gate,
+    InferencePlane,
+    Inspection,
+    KeyRing,
+    ModelCatalogue,
+    ModelTools,
+    Notifier,
+    ScanFinding,
+)
+from ml_platform.services.deployments.service import DeploymentService
+from ml_platform.services.deployments.settings import RolloutSettings
+from ml_platform.services.deployments.smoke_keys import SmokeKeys
+from ml_platform.services.deployments.snapshots import SnapshotBuilder, SnapshotFeed
+from ml_platform.services.deployments.stages import RolloutParts
+from ml_platform.services.deployments.traffic import SNAPSHOT_RAISED, raise_snapshot_version
+from ml_platform.services.deployments.workflows import ROLLOUT, RolloutWorkflow
+
+__all__ = [
+    "ROLLOUT",
+    "SNAPSHOT_RAISED",
+    "Answer",
+    "BuiltBundle",
+    "DeployableVersion",
+    "DeploymentService",
+    "EvaluationResult",
+    "FeatureLookups",
+    "FeatureSource",
+    "Gate",
+    "InferencePlane",
+    "Inspection",
+    "KeyRing",
+    "ModelCatalogue",
+    "ModelTools",
+    "Notifier",
+    "RolloutParts",
+    "RolloutSettings",
+    "RolloutWorkflow",
+    "ScanFinding",
+    "SmokeKeys",
+    "SnapshotBuilder",
+    "SnapshotFeed",
+    "raise_snapshot_version",
+    "router",
+]

@@ -1,0 +1,188 @@
+"""What deployments need of others: model versions, what reads and builds models, the inference plane."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy.orm import Session
+
+from ml_platform.contracts.bundles import FeatureRequest
+from ml_platform.contracts.serving import InferenceMetrics, RevisionState, ServingKey
+from ml_platform.services.access import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a version had to reach when it was registered, and has to reach again."""
+
+    metric: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeployableVersion:
+    """A registered model version as a rollout sees it.
+
+    Attributes:
+        source: the MLflow model directory, in our own storage.
+        digest: of that directory when it was registered.
+        reference: labelled Parquet rows: held-out data for the gate, a sample for parity and smoke test.
+    """
+
+    version_id: str
+    model_name: str
+    version: int
+    source: Path
+    digest: str
+    has_signature: bool
+    label: str | None
+    reference: Path | None
+    gate: Gate | None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    feature_view: str | None = None
+    model_card: dict[str, Any] = field(default_factory=dict)
+    created_by: str = ""
+
+
+class ModelCatalogue(Protocol):
+    def resolve(self, work: Work, model_id: str) -> DeployableVersion:
+        """A version by `name`, `name/version` or `name@alias`; raises NotFoundError."""
+        ...
+
+    def set_champion(self, work: Work, model_name: str, version: int) -> None:
+        """This version took over production and is now the one to beat."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    digest: str
+    has_signature: bool
+    signature_problem: str | None
+    input_example: bool
+    columns: tuple[str, ...]
+    requirements: tuple[str, ...]
+    flavours: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanFinding:
+    path: str
+    severity: str  # dangerous, unreadable, code
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    metrics: dict[str, float]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltBundle:
+    path: Path
+    digest: str
+    runtime: str
+    parity: dict[str, Any] | None
+    reason: str | None
+    warnings: tuple[str, ...]
+    reused: bool
+
+
+class ModelTools(Protocol):
+    """Reads, evaluates and builds models; never runs any of their code in this process.
+
+    Each raises an AppError that says what is wrong with the model.
+    """
+
+    def inspect(self, source: Path) -> Inspection: ...
+
+    def scan(self, source: Path) -> Sequence[ScanFinding]: ...
+
+    def evaluate(self, source: Path, data: Path, label: str) -> EvaluationResult: ...
+
+    def sample(self, source: Path, reference: Path | None, label: str | None, limit: int) -> list[Any]:
+        """A few rows, as a caller would send them; empty when there are none."""
+        ...
+
+    def build(
+        self,
+        version: DeployableVersion,
+        destination: Path,
+        *,
+        features: FeatureRequest | None,
+    ) -> BuiltBundle:
+        """The bundle at `destination`; one that is complete there already is checked and taken."""
+        ...
+
+    def verify(self, bundle: Path, digest: str) -> None:
+        """Raises unless the bundle is still what its digest says."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSource:
+    """Which of a model's columns are looked up, by which keys, and in which online store."""
+
+    request: FeatureRequest
+    project: str
+    path: str
+
+
+class FeatureLookups(Protocol):
+    """Online features of models that declare a feature view."""
+
+    def lookup_for(self, team_id: str, view: str, columns: Sequence[str]) -> FeatureSource:
+        """How the view fills those of the model's columns that it has.
+
+        Raises an AppError when the view does not exist, was never materialised, or fills none of them.
+        """
+        ...
+
+
+class KeyRing(Protocol):
+    def serving_keys(self, session: Session) -> Sequence[ServingKey]:
+        """Every key that the inference plane may accept, hashed, with its permissions."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the inference endpoint answered. `body` is parsed JSON, or None."""
+
+    status: int
+    body: Any
+    milliseconds: float
+    revision_id: str | None = None
+
+
+class InferencePlane(Protocol):
+    """The running inference server; every call raises UnavailableError when it does not answer."""
+
+    def revision_state(self, revision_id: str) -> tuple[RevisionState | None, str | None]:
+        """The state over all workers and, when it failed, why."""
+        ...
+
+    def metrics(self, window_seconds: float) -> InferenceMetrics: ...
+
+    def predict(
+        self,
+        team: str,
+        environment: str,
+        name: str,
+        instances: Sequence[Any],
+        *,
+        token: str,
+        revision_id: str,
+        timeout: float,
+    ) -> Answer:
+        """One request to the real endpoint, answered by this revision whatever its weight."""
+        ...
+
+
+class Notifier(Protocol):
+    def send(self, title: str, body: str, *, severity: str = "info") -> int:
+        """Tells whoever is configured; answers how many were told. Raises UnavailableError."""
+        ...

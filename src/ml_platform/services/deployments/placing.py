@@ -1,0 +1,152 @@
+"""deploy: the revision becomes desired state, without traffic, and the inference plane loads it."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy.exc import OperationalError
+
+from ml_platform.contracts.deployments import Environment, RevisionStatus, RolloutStatus, StageName
+from ml_platform.kit.errors import AppError, UnavailableError
+from ml_platform.services.access import Work
+from ml_platform.services.deployments.interfaces import DeployableVersion
+from ml_platform.services.deployments.ledger import Outcome, RolloutLedger, failed
+from ml_platform.services.deployments.runner import StageRunner
+from ml_platform.services.deployments.stages import StageContext
+from ml_platform.services.deployments.stages.validate import ARTIFACT_CHANGED, artifact_problem
+from ml_platform.services.deployments.tables import RevisionRow, RolloutRow
+from ml_platform.services.deployments.traffic import Traffic
+from ml_platform.services.governance import (
+    ApprovalService,
+    GovernanceRepository,
+    risk_facts,
+    subject_digest,
+)
+
+_STAGE = StageName.DEPLOY
+_SMOKE_GRACE = timedelta(minutes=10)
+
+
+class PlacingStage:
+    """Places a rollout's revision, and says what became of it."""
+
+    def __init__(self, runner: StageRunner) -> None:
+        self._runner = runner
+
+    def place(self) -> bool:
+        """Checks artifact, bundle and approval once more, and adds the revision in the same transaction."""
+        begun = self._runner.begin(_STAGE)
+        if begun is not None:
+            return begun
+        context = self._runner.context()
+        parts = context.parts
+        version = context.resolve()
+        try:
+            artifact = parts.tools.inspect(version.source)
+            problem = artifact_problem(version, artifact)
+            if problem is None:
+                build = context.evidence["build"]
+                parts.tools.verify(path_of(build["bundle_uri"]), build["bundle_digest"])
+        except UnavailableError:
+            raise
+        except AppError as error:
+            problem = error.detail
+        if problem is not None:
+            return self._runner.settle(_STAGE, failed(problem, code=ARTIFACT_CHANGED))
+        with self._runner.work() as work:
+            return self._commit(work, context, version, artifact.digest)
+
+    def look(self) -> dict[str, Any] | None:
+        """What the inference plane says of the revision; None to ask again."""
+        try:
+            with self._runner.ledger(write=False) as ledger:
+                rollout = ledger.repository.rollout(self._runner.rollout_id)
+                if RolloutStatus(rollout.status).finished:
+                    return {"state": "over"}
+            state, reason = self._runner.parts.plane.revision_state(rollout.revision_id)
+        except (UnavailableError, OperationalError):
+            return None  # it may come back within the time that it has
+        return {"state": state, "reason": reason} if state in ("ready", "failed") else None
+
+    def settle(self, found: dict[str, Any] | None) -> bool:
+        """Ready, failed with the server's own reason, or neither within the time limit."""
+        limit = self._runner.parts.settings.ready_timeout_seconds
+        if found is None:
+            reason = f"the inference server did not report the revision as ready within {limit:.0f} s"
+            return self._runner.settle(_STAGE, failed(reason, code="unavailable"))
+        if found["state"] == "over":
+            return False
+        if found["state"] == "failed":
+            reason = f"the inference server could not load it: {found['reason']}"
+            return self._runner.settle(_STAGE, failed(reason, code="load_failed"))
+        with self._runner.ledger() as ledger:
+            rollout = ledger.repository.rollout(self._runner.rollout_id)
+            facts = {"revision_id": rollout.revision_id, "state": "ready", "weight": 0}
+            return ledger.settle(rollout.id, _STAGE, Outcome(passed=True, evidence=facts))
+
+    def _commit(self, work: Work, context: StageContext, version: DeployableVersion, artifact: str) -> bool:
+        ledger = self._runner.ledger_of(work)
+        held = ledger.active(context.rollout_id)
+        if held is None:
+            return False
+        deployment, rollout = held
+        if ledger.repository.revision(rollout.revision_id) is not None:
+            return True
+        void = self._void(work, rollout, artifact)
+        if void is not None:
+            outcome = failed(f"the approval is void: {void}", code="approval_required")
+            return ledger.settle(rollout.id, _STAGE, outcome)
+        revision = self._revision(work, ledger, rollout, version)
+        Traffic(work, deployment).place(revision)
+        work.record(
+            "revision.create",
+            "revision",
+            revision.id,
+            after={
+                "model": f"{rollout.model_name}/{rollout.model_version}",
+                "bundle": revision.bundle_digest,
+            },
+            deployment_id=deployment.id,
+            approval_id=rollout.approval_id,
+        )
+        return True
+
+    def _void(self, work: Work, rollout: RolloutRow, artifact: str) -> str | None:
+        if rollout.environment != Environment.PRODUCTION:
+            return None
+        risk = GovernanceRepository(work.session, work.team_id).risk(rollout.model_name, lock=True)
+        if risk is None:
+            return "the risk is not answered any more"
+        digest = subject_digest(artifact=artifact, config=rollout.config, risk=risk_facts(risk))
+        return ApprovalService(work, self._runner.parts.roles).use(rollout.id, digest=digest)
+
+    def _revision(
+        self, work: Work, ledger: RolloutLedger, rollout: RolloutRow, version: DeployableVersion
+    ) -> RevisionRow:
+        build = ledger.evidence(rollout)["build"]
+        wait = timedelta(seconds=self._runner.parts.settings.ready_timeout_seconds)
+        return RevisionRow(
+            id=rollout.revision_id,
+            team_id=rollout.team_id,
+            deployment_id=rollout.deployment_id,
+            rollout_id=rollout.id,
+            model_name=rollout.model_name,
+            model_version=rollout.model_version,
+            model_digest=version.digest,
+            bundle_uri=build["bundle_uri"],
+            bundle_digest=build["bundle_digest"],
+            runtime=build["runtime"],
+            feature_view=version.feature_view,
+            feature_store=build["feature_store"],
+            config=rollout.config,
+            status=RevisionStatus.CANDIDATE.value,
+            weight=0.0,
+            smoke_until=work.clock() + wait + _SMOKE_GRACE,
+            created_at=work.clock(),
+        )
+
+
+def path_of(uri: str) -> Path:
+    """The path of a `file://` URI."""
+    return Path(unquote(urlsplit(uri).path))

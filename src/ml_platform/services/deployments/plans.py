@@ -1,0 +1,152 @@
+"""What a deployment would meet, found out without doing it."""
+
+from ml_platform.contracts.deployments import (
+    DeploymentPlan,
+    DeployRequest,
+    Environment,
+    PlannedGate,
+    RevisionStatus,
+    StageDeployAnswer,
+    StageName,
+)
+from ml_platform.contracts.governance import RiskLevel
+from ml_platform.kit.errors import AppError
+from ml_platform.services.access import Resource, Work
+from ml_platform.services.deployments.interfaces import DeployableVersion
+from ml_platform.services.deployments.repository import DeploymentRepository
+from ml_platform.services.deployments.service import PERMISSIONS
+from ml_platform.services.deployments.stages import RolloutParts
+from ml_platform.services.deployments.stages.validate import artifact_problem, missing_risk
+from ml_platform.services.governance import RULES, GovernanceRepository, ModelRiskRow
+
+_MEASURED = "known when it has run"
+
+
+class Planner:
+    """Reads with transactions of its own, so that hashing a large artifact holds none open."""
+
+    def __init__(self, work: Work, parts: RolloutParts) -> None:
+        self._work = work
+        self._parts = parts
+
+    def plan(self, model_id: str, body: DeployRequest) -> DeploymentPlan:
+        """Raises NotFoundError for an unknown model."""
+        with self._parts.factory.begin(self._work.actor, write=False) as work:
+            version = self._parts.catalogue.resolve(work, model_id)
+            risk = GovernanceRepository(work.session, work.team_id).risk(version.model_name)
+            repository = DeploymentRepository(work.session, work.team_id)
+            found = repository.find(body.environment.value, body.name or version.model_name)
+            serving = found is not None and any(
+                row.status == RevisionStatus.SERVING for row in repository.loaded(found.id)
+            )
+            running = (
+                repository.rollout(found.active_rollout_id) if found and found.active_rollout_id else None
+            )
+        gates = [
+            self._validate(version, body.environment, risk),
+            self._security(version),
+            self._test(version, champion=serving),
+            _approval(body.environment, risk),
+            PlannedGate(stage=StageName.BUILD, outcome="runs", detail=_MEASURED),
+            PlannedGate(stage=StageName.DEPLOY, outcome="runs", detail="the inference server must load it"),
+            PlannedGate(stage=StageName.SMOKE_TEST, outcome="runs", detail=_MEASURED),
+        ]
+        problem = self._refusal(body.environment)
+        if running is not None:
+            problem = f"{running.requested_by_name} has a rollout under way: {running.id}"
+        if problem is not None:
+            gates[0] = PlannedGate(stage=StageName.VALIDATE, outcome="stops", detail=problem)
+        production = body.environment is Environment.PRODUCTION
+        return DeploymentPlan(
+            model_name=version.model_name,
+            model_version=version.version,
+            environment=body.environment,
+            allowed=all(gate.outcome != "stops" for gate in gates),
+            stopped_by=next((gate.stage for gate in gates if gate.outcome == "stops"), None),
+            gates=gates,
+            risk_level=RiskLevel(risk.level) if risk else None,
+            risk_score=risk.score if risk else None,
+            approval=RULES[RiskLevel(risk.level)].describe()
+            if production and risk and not self._automatic(risk, version)
+            else None,
+            canary=production and serving,
+        )
+
+    def answer(self, plan: DeploymentPlan) -> StageDeployAnswer | None:
+        """The refusal of `POST /models/deploy`, with what is missing; None when it may begin."""
+        stopped = next((gate for gate in plan.gates if gate.outcome == "stops"), None)
+        if stopped is None:
+            return None
+        return StageDeployAnswer(status="rejected", message=f"{stopped.stage.value}: {stopped.detail}")
+
+    def _automatic(self, risk: ModelRiskRow, version: DeployableVersion) -> bool:
+        """Low risk needs nobody when every check can pass; without data, quality cannot be shown."""
+        rule = RULES[RiskLevel(risk.level)]
+        return rule.automatic and version.reference is not None and version.label is not None
+
+    def _refusal(self, environment: Environment) -> str | None:
+        resource = Resource("deployment", "new", self._work.team_id, {"environment": environment.value})
+        decision = self._work.decide(PERMISSIONS[environment], resource)
+        if decision.allowed:
+            return None
+        return (
+            f"{self._work.actor.name} lacks the permission {PERMISSIONS[environment].value}; an ml_engineer"
+            " or the team lead has it, and a team lead gives roles"
+        )
+
+    def _validate(
+        self, version: DeployableVersion, environment: Environment, risk: ModelRiskRow | None
+    ) -> PlannedGate:
+        try:
+            inspection = self._parts.tools.inspect(version.source)
+        except AppError as error:
+            return _gate(StageName.VALIDATE, error.detail)
+        problem = artifact_problem(version, inspection)
+        if problem is None and not inspection.has_signature:
+            problem = inspection.signature_problem or "the model has no signature"
+        if problem is None and not inspection.input_example and version.reference is None:
+            problem = "there are no rows to try it with: log the model with an input_example"
+        if problem is None and environment is Environment.PRODUCTION and risk is None:
+            problem = missing_risk(version.model_name)
+        if problem is None and version.feature_view is not None and self._parts.features is None:
+            problem = f"it declares the feature view {version.feature_view!r}, and there is no feature store"
+        return _gate(StageName.VALIDATE, problem, "version, digest, signature and rows are there")
+
+    def _security(self, version: DeployableVersion) -> PlannedGate:
+        try:
+            findings = self._parts.tools.scan(version.source)
+        except AppError as error:
+            return _gate(StageName.SECURITY, error.detail)
+        dangerous = [finding.name for finding in findings if finding.severity == "dangerous"]
+        problem = f"loading it would import {', '.join(sorted(set(dangerous))[:5])}" if dangerous else None
+        return _gate(StageName.SECURITY, problem, f"{len(findings)} findings, none that stops it")
+
+    def _test(self, version: DeployableVersion, *, champion: bool) -> PlannedGate:
+        if version.reference is None or version.label is None:
+            detail = "not evaluated: there are no held-out data with labels"
+            return PlannedGate(stage=StageName.TEST, outcome="passes", detail=detail)
+        gate = f"{version.gate.metric} {version.gate.threshold}" if version.gate else "no threshold"
+        against = ", and no worse than what serves now" if champion else ""
+        return PlannedGate(stage=StageName.TEST, outcome="runs", detail=f"gate: {gate}{against}")
+
+
+def _approval(environment: Environment, risk: ModelRiskRow | None) -> PlannedGate:
+    stage = StageName.APPROVAL
+    if environment is not Environment.PRODUCTION:
+        return PlannedGate(stage=stage, outcome="passes", detail=f"{environment.value} needs none")
+    if risk is None:
+        return PlannedGate(stage=stage, outcome="waits", detail="depends on the risk, which is not answered")
+    rule = RULES[RiskLevel(risk.level)]
+    if rule.automatic:
+        detail = "low risk: granted by itself when every check passes, else by a team lead"
+        return PlannedGate(stage=stage, outcome="runs", detail=detail)
+    mandatory = ", ".join(rule.mandatory)
+    hours = rule.within.total_seconds() / 3600
+    detail = (
+        f"{risk.level} risk: {rule.quorum} of {', '.join(rule.seats)} (always {mandatory}) in {hours:.0f} h"
+    )
+    return PlannedGate(stage=stage, outcome="waits", detail=detail)
+
+
+def _gate(stage: StageName, problem: str | None, fine: str = "") -> PlannedGate:
+    return PlannedGate(stage=stage, outcome="stops" if problem else "passes", detail=problem or fine)

@@ -1,0 +1,129 @@
+"""Queries over deployments, revisions and rollouts; always of one team."""
+
+from sqlalchemy import Select, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from ml_platform.contracts.deployments import RevisionStatus
+from ml_platform.kit.errors import NotFoundError
+from ml_platform.services.deployments.tables import (
+    CanaryStepRow,
+    DeploymentRow,
+    RevisionRow,
+    RolloutRow,
+    RolloutStageRow,
+)
+
+LOADED = (RevisionStatus.CANDIDATE.value, RevisionStatus.SERVING.value, RevisionStatus.STANDBY.value)
+
+
+class DeploymentRepository:
+    """Whoever changes a deployment, its revisions or its rollout locks the deployment's row first."""
+
+    def __init__(self, session: Session, team_id: str) -> None:
+        self._session = session
+        self._team_id = team_id
+
+    def ensure(self, row: DeploymentRow) -> DeploymentRow:
+        """The endpoint of that team, environment and name, locked; made from `row` if there is none."""
+        dialect = self._session.get_bind().dialect.name
+        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        values = {column.key: getattr(row, column.key) for column in DeploymentRow.__mapper__.column_attrs}
+        self._session.execute(insert(DeploymentRow).values(values).on_conflict_do_nothing())
+        query = select(DeploymentRow).where(
+            DeploymentRow.team_id == self._team_id,
+            DeploymentRow.environment == row.environment,
+            DeploymentRow.name == row.name,
+        )
+        return self._session.scalars(_locked(query)).one()
+
+    def deployment(self, deployment_id: str, *, lock: bool = False) -> DeploymentRow:
+        query = select(DeploymentRow).where(
+            DeploymentRow.team_id == self._team_id, DeploymentRow.id == deployment_id
+        )
+        row = self._session.scalars(_locked(query) if lock else query).first()
+        if row is None:
+            raise NotFoundError.of("deployment", deployment_id)
+        return row
+
+    def find(self, environment: str, name: str) -> DeploymentRow | None:
+        query = select(DeploymentRow).where(
+            DeploymentRow.team_id == self._team_id,
+            DeploymentRow.environment == environment,
+            DeploymentRow.name == name,
+        )
+        return self._session.scalars(query).first()
+
+    def deployments(
+        self, *, environment: str | None, name: str | None, before: str | None, limit: int
+    ) -> list[DeploymentRow]:
+        """Newest first."""
+        query = (
+            select(DeploymentRow)
+            .where(DeploymentRow.team_id == self._team_id)
+            .order_by(DeploymentRow.id.desc())
+            .limit(limit)
+        )
+        if environment is not None:
+            query = query.where(DeploymentRow.environment == environment)
+        if name is not None:
+            query = query.where(DeploymentRow.name == name)
+        if before is not None:
+            query = query.where(DeploymentRow.id < before)
+        return list(self._session.scalars(query))
+
+    def loaded(self, *deployment_ids: str) -> list[RevisionRow]:
+        """The revisions of these deployments that the inference plane holds, newest first."""
+        query = (
+            select(RevisionRow)
+            .where(
+                RevisionRow.team_id == self._team_id,
+                RevisionRow.deployment_id.in_(deployment_ids),
+                RevisionRow.status.in_(LOADED),
+            )
+            .order_by(RevisionRow.id.desc())
+        )
+        return list(self._session.scalars(query))
+
+    def revisions(self, deployment_id: str) -> list[RevisionRow]:
+        """All that a deployment ever had, newest first."""
+        query = select(RevisionRow).where(
+            RevisionRow.team_id == self._team_id, RevisionRow.deployment_id == deployment_id
+        )
+        return list(self._session.scalars(query.order_by(RevisionRow.id.desc())))
+
+    def revision(self, revision_id: str) -> RevisionRow | None:
+        query = select(RevisionRow).where(RevisionRow.team_id == self._team_id, RevisionRow.id == revision_id)
+        return self._session.scalars(query).first()
+
+    def rollout(self, rollout_id: str) -> RolloutRow:
+        query = select(RolloutRow).where(RolloutRow.team_id == self._team_id, RolloutRow.id == rollout_id)
+        row = self._session.scalars(query.execution_options(populate_existing=True)).first()
+        if row is None:
+            raise NotFoundError.of("rollout", rollout_id)
+        return row
+
+    def rollouts(self, deployment_id: str, *, before: str | None, limit: int) -> list[RolloutRow]:
+        """Newest first."""
+        query = (
+            select(RolloutRow)
+            .where(RolloutRow.team_id == self._team_id, RolloutRow.deployment_id == deployment_id)
+            .order_by(RolloutRow.id.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            query = query.where(RolloutRow.id < before)
+        return list(self._session.scalars(query))
+
+    def stages(self, rollout: RolloutRow) -> list[RolloutStageRow]:
+        query = select(RolloutStageRow).where(RolloutStageRow.rollout_id == rollout.id)
+        return list(self._session.scalars(query.order_by(RolloutStageRow.position)))
+
+    def canary_steps(self, rollout: RolloutRow) -> list[CanaryStepRow]:
+        query = select(CanaryStepRow).where(CanaryStepRow.rollout_id == rollout.id)
+        return list(self._session.scalars(query.order_by(CanaryStepRow.step)))
+
+
+def _locked(query: Select[DeploymentRow]) -> Select[DeploymentRow]:
+    """Waits for whoever holds the row, and then sees it as they left it."""
+    return query.with_for_update().execution_options(populate_existing=True)

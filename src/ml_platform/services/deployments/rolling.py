@@ -1,0 +1,102 @@
+"""The canary: a share of the traffic at a time, decided by what the inference plane measured."""
+
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+
+from ml_platform.contracts.deployments import (
+    CanaryPlan,
+    Environment,
+    RevisionStatus,
+    RolloutStatus,
+)
+from ml_platform.kit.errors import UnavailableError
+from ml_platform.services.deployments.canary import judge, measured
+from ml_platform.services.deployments.ledger import RolloutLedger
+from ml_platform.services.deployments.runner import StageRunner
+
+_QUICKEST_LOOK = 0.2
+
+
+class CanarySteps:
+    """The effects of a canary; the workflow gives them their order and their waits."""
+
+    def __init__(self, runner: StageRunner) -> None:
+        self._runner = runner
+
+    def plan(self) -> dict[str, Any]:
+        """The steps below 100 percent (none without a canary), and how often to look."""
+        with self._runner.ledger(write=False) as ledger:
+            rollout = ledger.repository.rollout(self._runner.rollout_id)
+            plan = CanaryPlan(**rollout.config["canary"])
+            steps = [percent for percent in plan.steps if percent < 100]
+            if not applies(ledger, self._runner.rollout_id):
+                steps = []
+        longest = self._runner.parts.settings.canary_poll_seconds
+        return {
+            "steps": steps,
+            "every": min(longest, max(_QUICKEST_LOOK, plan.step_seconds / 4)),
+            "hold_seconds": plan.hold_seconds + plan.step_seconds,
+        }
+
+    def shift(self, step: int, percent: int) -> bool:
+        with self._runner.ledger() as ledger:
+            return ledger.shift(self._runner.rollout_id, step, percent)
+
+    def watch(self, step: int) -> dict[str, Any] | None:
+        """A decision, or None to look again. While the inference plane is away nothing is decided."""
+        try:
+            with self._runner.ledger(write=False) as ledger:
+                rollout = ledger.repository.rollout(self._runner.rollout_id)
+                if RolloutStatus(rollout.status).finished:
+                    return {"verdict": "over"}
+                loaded = ledger.repository.loaded(rollout.deployment_id)
+                row = next(row for row in ledger.repository.canary_steps(rollout) if row.step == step)
+            state, why = self._runner.parts.plane.revision_state(rollout.revision_id)
+            if state == "failed":
+                return {"verdict": "rollback", "reason": f"the revision failed: {why}", "evidence": {}}
+            assert row.started_at is not None
+            elapsed = (self._runner.parts.clock() - row.started_at).total_seconds()
+            metrics = self._runner.parts.plane.metrics(max(1.0, elapsed))
+        except (UnavailableError, OperationalError):
+            return None
+        old = {row.id for row in loaded if row.status == RevisionStatus.SERVING}
+        new, baseline = measured(metrics, rollout.revision_id, old)
+        judgement = judge(CanaryPlan(**rollout.config["canary"]), elapsed=elapsed, new=new, old=baseline)
+        if judgement.verdict == "wait":
+            return None
+        return {"verdict": judgement.verdict, "reason": judgement.reason, "evidence": judgement.evidence}
+
+    def settle(self, step: int, found: dict[str, Any] | None) -> bool:
+        """No decision within the time limit is a decision: back to what served."""
+        if found is None:
+            reason = "no decision within the time limit: too little traffic, or no metrics"
+            found = {"verdict": "rollback", "reason": reason, "evidence": {}}
+        if found["verdict"] == "over":
+            return False
+        with self._runner.ledger() as ledger:
+            return ledger.settle_step(
+                self._runner.rollout_id,
+                step,
+                promote=found["verdict"] == "promote",
+                reason=found["reason"],
+                evidence=found["evidence"],
+            )
+
+    def finish(self) -> bool:
+        """All traffic to the new revision; what served stays warm behind it."""
+        with self._runner.ledger() as ledger:
+            held = ledger.active(self._runner.rollout_id)
+            if held is not None:
+                ledger.finish(*held, RolloutStatus.SUCCEEDED, None)
+            return held is not None
+
+
+def applies(ledger: RolloutLedger, rollout_id: str) -> bool:
+    """In production, with steps below 100 percent, when another revision serves."""
+    rollout = ledger.repository.rollout(rollout_id)
+    if rollout.environment != Environment.PRODUCTION or rollout.config["canary"]["steps"] == [100]:
+        return False
+    loaded = ledger.repository.loaded(rollout.deployment_id)
+    serving = any(row.status == RevisionStatus.SERVING and row.id != rollout.revision_id for row in loaded)
+    return serving and ledger.candidate(rollout) is not None

@@ -1,0 +1,305 @@
+"""What people do with deployments: deploy, look, promote, roll back, cancel, retire."""
+
+from ml_platform.contracts.deployments import (
+    CanaryPlan,
+    Deployment,
+    DeploymentAccepted,
+    DeploymentStatus,
+    DeployRequest,
+    Environment,
+    RevisionStatus,
+    Rollout,
+    RolloutDetail,
+    RolloutStatus,
+    StageName,
+    StageStatus,
+)
+from ml_platform.contracts.identity import Permission
+from ml_platform.kit.errors import ConflictError
+from ml_platform.kit.ids import new_id
+from ml_platform.services.access import Resource, Work
+from ml_platform.services.deployments import views
+from ml_platform.services.deployments.interfaces import DeployableVersion
+from ml_platform.services.deployments.ledger import RolloutLedger
+from ml_platform.services.deployments.repository import DeploymentRepository
+from ml_platform.services.deployments.stages import RolloutParts
+from ml_platform.services.deployments.tables import DeploymentRow, RolloutRow, RolloutStageRow
+from ml_platform.services.deployments.traffic import Traffic, weights
+from ml_platform.services.deployments.workflows import ROLLOUT
+from ml_platform.services.governance import DECIDED
+
+PERMISSIONS = {
+    Environment.DEV: Permission.DEPLOY_STAGING,
+    Environment.STAGING: Permission.DEPLOY_STAGING,
+    Environment.PRODUCTION: Permission.DEPLOY_PRODUCTION,
+}
+
+
+class DeploymentService:
+    """Deployments of one team, in one unit of work."""
+
+    def __init__(self, work: Work, parts: RolloutParts) -> None:
+        self._work = work
+        self._parts = parts
+        self._repository = DeploymentRepository(work.session, work.team_id)
+        self._ledger = RolloutLedger(work, parts.roles, parts.catalogue)
+
+    # -- begin
+
+    def deploy(self, model_id: str, body: DeployRequest) -> DeploymentAccepted:
+        """Starts a rollout of a version to the endpoint of its name.
+
+        Raises:
+            ForbiddenError: the environment needs a permission that the caller lacks.
+            NotFoundError: there is no such model.
+            ConflictError: a rollout of this endpoint is under way already; it says whose.
+        """
+        self._permit(body.environment)
+        version = self._parts.catalogue.resolve(self._work, model_id)
+        deployment = self._repository.ensure(self._blank(version, body))
+        self._refuse_second(deployment)
+        rollout = self._begin(deployment, version, body)
+        return DeploymentAccepted(
+            deployment_id=deployment.id, rollout_id=rollout.id, endpoint=self._endpoint(deployment)
+        )
+
+    def _begin(
+        self, deployment: DeploymentRow, version: DeployableVersion, body: DeployRequest
+    ) -> RolloutRow:
+        rollout = self._rollout(deployment, version, body)
+        self._work.session.add(rollout)
+        self._work.session.flush()
+        for position, stage in enumerate(StageName):
+            self._work.session.add(_pending(rollout, position, stage))
+        deployment.active_rollout_id = deployment.last_rollout_id = rollout.id
+        deployment.status = DeploymentStatus.DEPLOYING.value
+        deployment.updated_at = rollout.created_at
+        self._work.record(
+            "rollout.start",
+            "rollout",
+            rollout.id,
+            after={
+                "model": f"{version.model_name}/{version.version}",
+                "environment": rollout.environment,
+                "config": rollout.config,
+                "justification": rollout.justification,
+            },
+            deployment_id=deployment.id,
+        )
+        self._work.start_workflow(
+            ROLLOUT, rollout.id, team_id=self._work.team_id, team_name=self._work.actor.team_name
+        )
+        return rollout
+
+    # -- look
+
+    def get(self, deployment_id: str) -> Deployment:
+        row = self._repository.deployment(deployment_id)
+        return views.deployment(row, self._repository.loaded(row.id), self._endpoint(row))
+
+    def list_deployments(
+        self, *, environment: Environment | None, name: str | None, before: str | None, limit: int
+    ) -> list[Deployment]:
+        rows = self._repository.deployments(
+            environment=environment.value if environment else None, name=name, before=before, limit=limit
+        )
+        loaded = self._repository.loaded(*(row.id for row in rows))
+        return [
+            views.deployment(
+                row, [item for item in loaded if item.deployment_id == row.id], self._endpoint(row)
+            )
+            for row in rows
+        ]
+
+    def list_rollouts(self, deployment_id: str, *, before: str | None, limit: int) -> list[Rollout]:
+        row = self._repository.deployment(deployment_id)
+        return [views.rollout(r) for r in self._repository.rollouts(row.id, before=before, limit=limit)]
+
+    def get_rollout(self, rollout_id: str) -> RolloutDetail:
+        row = self._repository.rollout(rollout_id)
+        return views.rollout_detail(row, self._repository.stages(row), self._repository.canary_steps(row))
+
+    # -- step in
+
+    def promote(self, deployment_id: str) -> Deployment:
+        """Ends the canary now: all traffic to the new revision."""
+        deployment, rollout = self._held(deployment_id)
+        if rollout is None or rollout.status != RolloutStatus.CANARY:
+            raise ConflictError(
+                "there is no canary to promote",
+                hint="a canary begins when the nine stages passed: mlops deployments rollout",
+            )
+        reason = f"promoted by {self._work.actor.name}"
+        self._ledger.finish(deployment, rollout, RolloutStatus.SUCCEEDED, reason)
+        return self._view(deployment)
+
+    def rollback(self, deployment_id: str) -> Deployment:
+        """Back to what served before: ends a canary, or swaps with the revision that stands by."""
+        deployment, rollout = self._held(deployment_id)
+        if rollout is not None:
+            if rollout.status != RolloutStatus.CANARY:
+                raise ConflictError(
+                    f"the rollout {rollout.id} has no traffic yet, so there is nothing to roll back",
+                    hint="cancel it: POST /api/v1/rollouts/{id}/cancel",
+                    extra={"rollout_id": rollout.id},
+                )
+            reason = f"rolled back by {self._work.actor.name}"
+            self._ledger.finish(deployment, rollout, RolloutStatus.ROLLED_BACK, reason)
+            return self._view(deployment)
+        traffic = Traffic(self._work, deployment)
+        before = weights(traffic.loaded())
+        now = traffic.swap()
+        if now is None:
+            raise ConflictError(
+                "no older revision stands by", hint="deploy the version that should serve: mlops deploy"
+            )
+        if deployment.environment == Environment.PRODUCTION:
+            self._parts.catalogue.set_champion(self._work, now.model_name, now.model_version)
+        deployment.updated_at = self._work.clock()
+        self._work.record(
+            "deployment.rollback",
+            "deployment",
+            deployment.id,
+            before={"traffic": before},
+            after={"traffic": weights(traffic.loaded()), "model": f"{now.model_name}/{now.model_version}"},
+        )
+        return self._view(deployment)
+
+    def retire(self, deployment_id: str) -> Deployment:
+        """Stops serving; the endpoint answers 404 from then on. Deploying again takes it up."""
+        deployment, rollout = self._held(deployment_id)
+        if rollout is not None:
+            raise ConflictError(
+                f"the rollout {rollout.id} by {rollout.requested_by_name} is under way",
+                hint="cancel it first: POST /api/v1/rollouts/{id}/cancel",
+                extra={"rollout_id": rollout.id},
+            )
+        traffic = Traffic(self._work, deployment)
+        before = weights(traffic.loaded())
+        if deployment.status != DeploymentStatus.RETIRED:
+            traffic.retire()
+            deployment.status, deployment.updated_at = DeploymentStatus.RETIRED.value, self._work.clock()
+            self._work.record(
+                "deployment.retire", "deployment", deployment.id, before={"traffic": before}, after={}
+            )
+        return self._view(deployment)
+
+    def cancel(self, rollout_id: str) -> RolloutDetail:
+        """Ends a rollout wherever it is; what served before serves on, with all traffic."""
+        environment = Environment(self._repository.rollout(rollout_id).environment)
+        self._permit(environment)
+        deployment, rollout = self._ledger.locked(rollout_id)
+        status = RolloutStatus(rollout.status)
+        if status is RolloutStatus.CANCELLED:
+            return self.get_rollout(rollout_id)
+        if status.finished:
+            raise ConflictError(f"the rollout is over: {status.value}")
+        revision = self._ledger.revision(rollout)
+        if revision is not None and revision.status == RevisionStatus.SERVING:
+            raise ConflictError(
+                "its revision serves all traffic already", hint="wait a moment, then roll the deployment back"
+            )
+        reason = f"cancelled by {self._work.actor.name}"
+        self._ledger.finish(deployment, rollout, RolloutStatus.CANCELLED, reason)
+        self._work.send_to_workflow(rollout.id, DECIDED, {"status": "cancelled"})
+        self._work.session.flush()
+        return self.get_rollout(rollout_id)
+
+    # -- parts
+
+    def _permit(self, environment: Environment, deployment_id: str = "new") -> None:
+        resource = Resource(
+            "deployment", deployment_id, self._work.team_id, {"environment": environment.value}
+        )
+        self._work.require(PERMISSIONS[environment], resource)
+
+    def _held(self, deployment_id: str) -> tuple[DeploymentRow, RolloutRow | None]:
+        """The deployment, locked, with the rollout that is under way; the caller may change it."""
+        found = self._repository.deployment(deployment_id)
+        self._permit(Environment(found.environment), found.id)
+        deployment = self._repository.deployment(deployment_id, lock=True)
+        if deployment.active_rollout_id is None:
+            return deployment, None
+        return deployment, self._repository.rollout(deployment.active_rollout_id)
+
+    def _refuse_second(self, deployment: DeploymentRow) -> None:
+        if deployment.active_rollout_id is None:
+            return
+        running = self._repository.rollout(deployment.active_rollout_id)
+        raise ConflictError(
+            f"{running.requested_by_name} is rolling {running.model_name}/{running.model_version} out to"
+            f" {deployment.name} in {deployment.environment} ({running.id}, {running.status})",
+            hint="wait for it, or cancel it: POST /api/v1/rollouts/{id}/cancel",
+            extra={"rollout_id": running.id, "requested_by": running.requested_by_name},
+        )
+
+    def _blank(self, version: DeployableVersion, body: DeployRequest) -> DeploymentRow:
+        now = self._work.clock()
+        return DeploymentRow(
+            id=new_id("dep"),
+            team_id=self._work.team_id,
+            team_name=self._work.actor.team_name,
+            environment=body.environment.value,
+            name=body.name or version.model_name,
+            status=DeploymentStatus.DEPLOYING.value,
+            replicas=body.replicas,
+            auto_scale=body.auto_scale,
+            max_replicas=body.max_replicas,
+            active_rollout_id=None,
+            last_rollout_id=None,
+            created_by=self._work.actor.actor_id,
+            created_by_name=self._work.actor.name,
+            created_at=now,
+            updated_at=now,
+        )
+
+    def _rollout(
+        self, deployment: DeploymentRow, version: DeployableVersion, body: DeployRequest
+    ) -> RolloutRow:
+        canary = body.canary or CanaryPlan()
+        return RolloutRow(
+            id=new_id("rol"),
+            team_id=self._work.team_id,
+            team_name=self._work.actor.team_name,
+            deployment_id=deployment.id,
+            revision_id=new_id("rev"),
+            model_name=version.model_name,
+            model_version=version.version,
+            environment=body.environment.value,
+            config={
+                "replicas": body.replicas,
+                "auto_scale": body.auto_scale,
+                "max_replicas": body.max_replicas,
+                "canary": canary.model_dump(mode="json"),
+            },
+            status=RolloutStatus.RUNNING.value,
+            reason=None,
+            requested_by=self._work.actor.actor_id,
+            requested_by_name=self._work.actor.name,
+            justification=body.justification,
+            artifact_digest=None,
+            approval_id=None,
+            created_at=self._work.clock(),
+            finished_at=None,
+        )
+
+    def _view(self, deployment: DeploymentRow) -> Deployment:
+        self._work.session.flush()
+        return self.get(deployment.id)
+
+    def _endpoint(self, row: DeploymentRow) -> str:
+        return views.endpoint(self._parts.inference_url(), row)
+
+
+def _pending(rollout: RolloutRow, position: int, stage: StageName) -> RolloutStageRow:
+    return RolloutStageRow(
+        id=new_id("stg"),
+        rollout_id=rollout.id,
+        position=position,
+        name=stage.value,
+        status=StageStatus.PENDING.value,
+        evidence={},
+        reason=None,
+        started_at=None,
+        finished_at=None,
+    )

@@ -1,0 +1,46 @@
+"""build: the bundle that will serve, in object storage, with its digest and its parity."""
+
+import msgspec
+
+from ml_platform.kit.strictjson import digest
+from ml_platform.services.deployments.ledger import Outcome, failed
+from ml_platform.services.deployments.stages.context import StageContext
+from ml_platform.services.deployments.stages.validate import ARTIFACT_CHANGED, artifact_problem, features_of
+
+_FORM = 1
+"""Raised when bundles are built differently, so that old ones are not taken for new ones."""
+
+
+def build(context: StageContext) -> Outcome:
+    """One bundle a model digest and feature view: what was tried in staging is what production gets."""
+    version = context.resolve()
+    inspection = context.parts.tools.inspect(version.source)
+    changed = artifact_problem(version, inspection)
+    if changed is not None:
+        return failed(changed, code=ARTIFACT_CHANGED)
+    source = None
+    if version.feature_view is not None:
+        source = features_of(context, version.feature_view, inspection)
+    fields = {
+        "form": _FORM,
+        "model": version.digest,
+        "name": version.model_name,
+        "version": version.version,
+        "features": msgspec.to_builtins(source.request) if source else None,
+    }
+    destination = context.parts.bundles / context.team_id / "bundles" / digest(fields)[:32]
+    bundle = context.parts.tools.build(version, destination, features=source.request if source else None)
+    return Outcome(
+        passed=True,
+        evidence={
+            "bundle_uri": bundle.path.absolute().as_uri(),
+            "bundle_digest": bundle.digest,
+            "runtime": bundle.runtime,
+            "parity": bundle.parity,
+            "not_converted_because": bundle.reason,
+            "warnings": list(bundle.warnings)[:50],
+            "reused": bundle.reused,
+            "feature_view": version.feature_view,
+            "feature_store": {"project": source.project, "path": source.path} if source else None,
+        },
+    )

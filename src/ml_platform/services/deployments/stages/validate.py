@@ -1,0 +1,101 @@
+"""validate: everything that must be there before anything is tried."""
+
+from typing import Any
+
+from ml_platform.contracts.deployments import Environment
+from ml_platform.kit.errors import AppError, UnavailableError
+from ml_platform.services.deployments.interfaces import DeployableVersion, FeatureSource, Inspection
+from ml_platform.services.deployments.ledger import Outcome, failed
+from ml_platform.services.deployments.stages.context import StageContext
+from ml_platform.services.governance import GovernanceRepository, risk_facts
+
+ARTIFACT_CHANGED = "artifact_changed"
+
+
+def validate(context: StageContext) -> Outcome:
+    """The version, its artifact's digest, its signature, rows to try it with, its risk, its features."""
+    version = context.resolve()
+    inspection = context.parts.tools.inspect(version.source)
+    risk = current_risk(context)
+    evidence = _evidence(version, inspection, risk)
+    problem = _problem(context, version, inspection, risk)
+    if problem is not None:
+        code, reason = problem
+        return failed(reason, code=code, **evidence)
+    if version.feature_view is not None:
+        try:
+            features_of(context, version.feature_view, inspection)
+        except AppError as error:
+            return failed(f"its features: {error.detail}", **evidence)
+    return Outcome(passed=True, evidence=evidence)
+
+
+def current_risk(context: StageContext) -> dict[str, Any] | None:
+    """The risk as answered now; None when nobody answered it."""
+    with context.parts.factory.begin(context.actor, write=False) as work:
+        row = GovernanceRepository(work.session, context.team_id).risk(context.model_name)
+        return risk_facts(row) if row is not None else None
+
+
+def artifact_problem(version: DeployableVersion, inspection: Inspection) -> str | None:
+    """Why a stored artifact is not the one that was registered, or None."""
+    if inspection.digest == version.digest:
+        return None
+    return (
+        f"the stored artifact of {version.model_name}/{version.version} is not the one that was registered:"
+        f" its digest is {inspection.digest[:12]}, registered was {version.digest[:12]};"
+        " register the model again"
+    )
+
+
+def _problem(
+    context: StageContext, version: DeployableVersion, inspection: Inspection, risk: dict[str, Any] | None
+) -> tuple[str, str] | None:
+    changed = artifact_problem(version, inspection)
+    if changed is not None:
+        return ARTIFACT_CHANGED, changed
+    if not inspection.has_signature:
+        return "gate_failed", inspection.signature_problem or "the model has no signature"
+    if not inspection.input_example and version.reference is None:
+        return "gate_failed", "there are no rows to try it with: log the model with an input_example"
+    if context.environment == Environment.PRODUCTION and risk is None:
+        return "gate_failed", missing_risk(context.model_name)
+    if version.feature_view is not None and context.parts.features is None:
+        return (
+            "gate_failed",
+            f"it declares the feature view {version.feature_view!r}, and there is no feature store",
+        )
+    return None
+
+
+def missing_risk(model_name: str) -> str:
+    return (
+        f"the risk of model {model_name!r} is not answered; whoever may train models answers the five"
+        f" assessments: PUT /api/v1/models/{model_name}/risk"
+    )
+
+
+def features_of(context: StageContext, view: str, inspection: Inspection) -> FeatureSource:
+    """How a declared feature view fills the model's columns; raises AppError when it cannot."""
+    if context.parts.features is None:
+        raise UnavailableError(f"there is no feature store for its view {view!r}")
+    return context.parts.features.lookup_for(context.team_id, view, inspection.columns)
+
+
+def _evidence(
+    version: DeployableVersion, inspection: Inspection, risk: dict[str, Any] | None
+) -> dict[str, Any]:
+    return {
+        "version_id": version.version_id,
+        "model": f"{version.model_name}/{version.version}",
+        "registered_by": version.created_by,
+        "artifact_digest": inspection.digest,
+        "registered_digest": version.digest,
+        "signature": inspection.has_signature,
+        "input_example": inspection.input_example,
+        "reference_data": version.reference is not None,
+        "flavours": list(inspection.flavours),
+        "feature_view": version.feature_view,
+        "model_card": version.model_card,
+        "risk": risk,
+    }
