@@ -179,6 +179,7 @@ def run(arguments, python: Path, started: list[Server]) -> dict:
         for server in started:
             print(f"round {number + 1}: {server.name}", file=sys.stderr)
             result = {
+                "load_before": os.getloadavg()[0],
                 "calls": measure(python, "calls", server, calls=arguments.calls),
                 "threads": measure(python, "threads", server, threads=8, seconds=arguments.seconds),
             }

@@ -83,6 +83,16 @@ class TestFirstStart:
             assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
+    def test_runs_ordered_by_a_metric_are_looked_up_run_by_run(self, opening, tmp_path):
+        opening().communicate(timeout=120)
+        with sqlite3.connect(tmp_path / "mlflow.db") as database:
+            plan = database.execute(
+                "EXPLAIN QUERY PLAN SELECT * FROM runs LEFT JOIN"
+                " (SELECT * FROM latest_metrics WHERE key = 'auc') m ON m.run_uuid = runs.run_uuid"
+                " WHERE experiment_id IN (1) ORDER BY m.value LIMIT 10"
+            ).fetchall()
+        assert any("latest_metrics" in step[3] and "key=? AND run_uuid=?" in step[3] for step in plan), plan
+
     def test_importing_the_package_does_not_import_mlflow(self):
         check = "import sys, ml_platform.integrations.mlflow; print(sorted(m for m in sys.modules if m == 'mlflow'))"
         done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)

@@ -8,7 +8,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,25 @@ from sqlalchemy.engine import make_url
 
 # An arbitrary constant of ours; every process that migrates this database takes the same lock.
 _ADVISORY_LOCK = 0x4D4C464C
+
+# Row counts of a typical installation (20,000 runs, 10 metrics, 8 params and 6 tags each), as ANALYZE writes
+# them: table, index, rows and rows for each further column of the index. Without any, SQLite's planner scans
+# an index once for every run when runs are ordered by a metric, which takes seconds instead of milliseconds.
+_TYPICAL_STATISTICS = (
+    ("experiments", "sqlite_autoindex_experiments_1", "41 6 1"),
+    ("experiments", "idx_experiments_workspace", "41 6"),
+    ("experiments", "idx_experiments_workspace_creation_time", "41 6 6"),
+    ("runs", "sqlite_autoindex_runs_1", "20000 1"),
+    ("metrics", "sqlite_autoindex_metrics_1", "1000000 100000 5 1 1 1 1"),
+    ("metrics", "index_metrics_run_uuid", "1000000 50"),
+    ("metrics", "index_metrics_run_uuid_key_step", "1000000 50 5 1"),
+    ("latest_metrics", "sqlite_autoindex_latest_metrics_1", "175779 4508 1"),
+    ("latest_metrics", "index_latest_metrics_run_uuid", "175779 9"),
+    ("params", "sqlite_autoindex_params_1", "160000 20000 1"),
+    ("params", "index_params_run_uuid", "160000 8"),
+    ("tags", "sqlite_autoindex_tags_1", "120000 20000 1"),
+    ("tags", "index_tags_run_uuid", "120000 6"),
+)
 
 
 def migrate(backend_store_uri: str) -> None:
@@ -38,6 +57,7 @@ def migrate(backend_store_uri: str) -> None:
         else:
             with _connected(backend_store_uri) as engine:
                 _upgrade(engine)
+            _guide_planner(database)
 
 
 def _build_sqlite(database: Path) -> None:
@@ -46,14 +66,24 @@ def _build_sqlite(database: Path) -> None:
         leftover.unlink(missing_ok=True)
     with _connected(f"sqlite:///{unfinished}") as engine:
         _upgrade(engine)
-    connection = sqlite3.connect(unfinished)
-    try:
+    _guide_planner(unfinished)
+    with closing(sqlite3.connect(unfinished)) as connection:
         # Readers then never wait for the writer; the mode stays with the file.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        connection.close()
     os.replace(unfinished, database)  # noqa: PTH105 - the atomic replacement is the point
+
+
+def _guide_planner(database: Path) -> None:
+    """Give the planner statistics where the database has none; those that somebody measured stay."""
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchone():
+            return
+        connection.execute("ANALYZE sqlite_schema")  # makes the table of statistics
+        connection.execute("DELETE FROM sqlite_stat1")
+        connection.executemany(
+            "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (?, ?, ?)", _TYPICAL_STATISTICS
+        )
 
 
 def _upgrade(engine: sqlalchemy.Engine) -> None:
