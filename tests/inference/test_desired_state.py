@@ -157,7 +157,7 @@ class TestWithoutTheControlPlane:
             control.answer_with = answer
             with control.condition:
                 control.condition.notify_all()
-            eventually(lambda: control.polls > polls + 1, "another poll")
+            eventually(lambda polls=polls: control.polls > polls + 1, "another poll")
             assert server.predict([[1.0]]).status_code == 200
             assert server.status().control_plane_error
         control.answer_with = None

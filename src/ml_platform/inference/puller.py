@@ -19,7 +19,7 @@ from ml_platform.contracts.serving import MAX_SNAPSHOT_BYTES, Snapshot, Snapshot
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.2
-_LAST_PAUSE = 3.0
+_LAST_PAUSE = 1.0
 _EXTRA_SECONDS = 10.0
 
 

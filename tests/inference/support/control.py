@@ -98,6 +98,10 @@ class ControlPlane:
                 self.condition.wait(left)
             return encode_snapshot(self.snapshot) if self.snapshot is not None else None
 
+    def _has_news(self, after: int) -> bool:
+        changed = self.snapshot is not None and self.snapshot.version != after
+        return self.stopped or self.answer_with is not None or changed
+
 
 def key(
     token: str, team: str | None = "acme", permissions: tuple[str, ...] = ("predict",), **more

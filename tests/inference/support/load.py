@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections import Counter
+from typing import Self
 
 from .control import CALLER
 
@@ -24,7 +25,7 @@ class Load:
         self.failures: list[str] = []
         self.latest: dict[str, float] = {}
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

@@ -66,8 +66,7 @@ class PyfuncRuntime:
             "memory_bytes": limits.memory_bytes,
             "parent": os.getpid(),
         }
-        self._process: asyncio.subprocess.Process | None = None
-        self._home: Path | None = None
+        self._child: _Child | None = None
         self._starting: asyncio.Task[None] | None = None
         self._failures = 0
         self._retry_at = 0.0
@@ -85,14 +84,14 @@ class PyfuncRuntime:
         raise NotImplementedError("an isolated model never runs on the event loop")
 
     async def predict_apart(self, rows: Sequence[Row]) -> list[Any]:
-        process = self._process
+        process = self._child.process if self._child is not None else None
         if process is None or process.returncode is not None:
-            if process is not None and self._starting is None:
+            if process is not None:
                 await self._fail("exited by itself")  # between two requests: nobody's fault but its own
             raise self._unavailable()
         try:
             async with asyncio.timeout(self._limits.request_timeout):
-                answer = await self._exchange(process, {"rows": rows})
+                answer = await _exchange(process, {"rows": rows})
         except TimeoutError:
             await self._fail(f"gave no answer within {self._limits.request_timeout:g} s")
             raise DeadlineExceeded(
@@ -117,6 +116,11 @@ class PyfuncRuntime:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._starting
         await self._kill()
+
+    async def _kill(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            await child.kill()
 
     def _unavailable(self) -> Unavailable:
         wait = max(self._retry_at - time.monotonic(), 0.0)
@@ -148,59 +152,69 @@ class PyfuncRuntime:
             self._starting = None
 
     async def _spawn(self) -> None:
-        self._home = Path(tempfile.mkdtemp(prefix="mlops-model-"))
-        (self._home / "tmp").mkdir()
+        """Starts a process; it becomes the one that answers only once it has loaded its model."""
+        home = Path(tempfile.mkdtemp(prefix="mlops-model-"))
+        (home / "tmp").mkdir()
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        process = None
+        child = _Child(home)
         try:
-            process = await asyncio.create_subprocess_exec(
+            child.process = process = await asyncio.create_subprocess_exec(
                 str(self._python),
                 "-I",
                 str(_PROGRAM),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                cwd=self._home,
-                env=scrubbed_environment(self._home, threads),
+                cwd=home,
+                env=scrubbed_environment(home, threads),
                 start_new_session=True,
                 limit=_MAX_ANSWER,
             )
-            self._process = process
             async with asyncio.timeout(self._limits.start_timeout):
-                answer = await self._exchange(process, self._setup)
+                _check_loaded(await _exchange(process, self._setup))
         except TimeoutError:
-            await self._kill()
-            raise DeadlineExceeded(
-                f"the model did not start within {self._limits.start_timeout:g} s"
-            ) from None
-        except (asyncio.IncompleteReadError, ConnectionError, OSError) as error:
-            code = process.returncode if process is not None else None
-            await self._kill()
+            await child.kill()
+            message = f"the model did not start within {self._limits.start_timeout:g} s"
+            raise DeadlineExceeded(message) from None
+        except (asyncio.IncompleteReadError, ConnectionError, OSError, ValueError) as error:
+            code = await child.kill()
             raise Unavailable(f"the model's process ended while it started (exit {code})") from error
         except BaseException:
-            await self._kill()
+            await child.kill()
             raise
-        if "error" in answer:
-            await self._kill()
-            raise ModelFailed(f"the model did not load: {answer['error']}")
+        self._child = child
         self._started_at = time.monotonic()
 
-    async def _exchange(self, process: asyncio.subprocess.Process, message: dict[str, Any]) -> dict[str, Any]:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        data = msgspec.json.encode(message)
-        process.stdin.write(struct.pack(">I", len(data)) + data)
-        await process.stdin.drain()
-        (length,) = struct.unpack(">I", await process.stdout.readexactly(4))
-        if length > _MAX_ANSWER:
-            raise ValueError(f"an answer of {length} bytes")
-        return msgspec.json.decode(await process.stdout.readexactly(length), type=dict[str, Any])
 
-    async def _kill(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
+@dataclass(slots=True)
+class _Child:
+    """A process and its home directory; both end together."""
+
+    home: Path
+    process: asyncio.subprocess.Process | None = None
+
+    async def kill(self) -> int | None:
+        """Ends the process and all that it started; gives its exit code."""
+        code = None
+        if self.process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # the whole session, with what the model started
-            await process.wait()
-        if self._home is not None:
-            await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
-            self._home = None
+                os.killpg(self.process.pid, signal.SIGKILL)  # the whole session
+            code = await self.process.wait()
+        await asyncio.to_thread(shutil.rmtree, self.home, ignore_errors=True)
+        return code
+
+
+def _check_loaded(answer: dict[str, Any]) -> None:
+    if "error" in answer:
+        raise ModelFailed(f"the model did not load: {answer['error']}")
+
+
+async def _exchange(process: asyncio.subprocess.Process, message: dict[str, Any]) -> dict[str, Any]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    data = msgspec.json.encode(message)
+    process.stdin.write(struct.pack(">I", len(data)) + data)
+    await process.stdin.drain()
+    (length,) = struct.unpack(">I", await process.stdout.readexactly(4))
+    if length > _MAX_ANSWER:
+        raise ValueError(f"an answer of {length} bytes")
+    return msgspec.json.decode(await process.stdout.readexactly(length), type=dict[str, Any])
