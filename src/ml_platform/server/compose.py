@@ -1,12 +1,14 @@
 """Chooses the adapter behind every interface: the only module that knows all of them."""
 
 from ml_platform.server.parts import (
+    alerts,
     core,
     datasets,
     deployments,
     features,
     governance,
     mlflow,
+    monitoring,
     registry,
     storage,
     training,
@@ -15,7 +17,20 @@ from ml_platform.server.parts import (
 from ml_platform.server.runtime import Runtime
 from ml_platform.server.settings import Settings
 
-PARTS = (core, storage, workflows, datasets, features, mlflow, registry, training, governance, deployments)
+PARTS = (
+    core,
+    storage,
+    workflows,
+    datasets,
+    features,
+    mlflow,
+    registry,
+    training,
+    governance,
+    deployments,
+    alerts,
+    monitoring,
+)
 """In the order in which they need each other."""
 
 

@@ -1,5 +1,6 @@
 """The routes below `/api/v1`, slice by slice."""
 
+from ml_platform.services.alerts import router as alerts
 from ml_platform.services.audit import router as audit
 from ml_platform.services.datasets import router as datasets
 from ml_platform.services.deployments import router as deployments
@@ -7,7 +8,20 @@ from ml_platform.services.experiments import router as experiments
 from ml_platform.services.features import router as features
 from ml_platform.services.governance import router as governance
 from ml_platform.services.identity import router as identity
+from ml_platform.services.monitoring import router as monitoring
 from ml_platform.services.registry import router as registry
 from ml_platform.services.training import router as training
 
-ROUTERS = (identity, audit, deployments, governance, datasets, features, experiments, training, registry)
+ROUTERS = (
+    identity,
+    audit,
+    deployments,
+    monitoring,
+    alerts,
+    governance,
+    datasets,
+    features,
+    experiments,
+    training,
+    registry,
+)

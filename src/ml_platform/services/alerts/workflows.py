@@ -11,6 +11,8 @@ from ml_platform.services.alerts.repository import AlertRepository
 from ml_platform.services.alerts.service import NOTIFY
 
 _ATTEMPTS = 8
+_KINDS = {"info": "info", "warning": "warning", "critical": "failure"}
+"""What receivers call an alert's severity."""
 _FIRST_WAIT = 5.0
 _LONGEST_WAIT = 1800.0
 
@@ -47,7 +49,7 @@ class NotifyWorkflow:
             return {"delivered": 0, "over": True}
         body = f"{row.detail}\nteam {row.team_name}, {row.resource_kind} {row.resource_id}, alert {row.id}"
         try:
-            return {"delivered": self._notifier.send(row.title, body, severity=row.severity)}
+            return {"delivered": self._notifier.send(row.title, body, severity=_KINDS[row.severity])}
         except AppError as error:
             return {"failed": error.detail}
 

@@ -251,6 +251,48 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_datasets')),
     sa.UniqueConstraint('team_id', 'name', name=op.f('uq_datasets_team_id_name'))
     )
+    op.create_table('drift_baselines',
+    sa.Column('team_id', sa.String(), nullable=False),
+    sa.Column('model_name', sa.String(), nullable=False),
+    sa.Column('model_version', sa.Integer(), nullable=False),
+    sa.Column('bundle_digest', sa.String(), nullable=False),
+    sa.Column('profile', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
+    sa.Column('prediction_name', sa.String(), nullable=True),
+    sa.Column('prediction_column', sa.String(), nullable=True),
+    sa.Column('notes', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['team_id'], ['teams.id'], name=op.f('fk_drift_baselines_team_id')),
+    sa.PrimaryKeyConstraint('team_id', 'model_name', 'model_version', 'bundle_digest', name=op.f('pk_drift_baselines'))
+    )
+    op.create_table('drift_checks',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('team_id', sa.String(), nullable=False),
+    sa.Column('deployment_id', sa.String(), nullable=False),
+    sa.Column('status', sa.String(), nullable=False),
+    sa.Column('trigger', sa.String(), nullable=False),
+    sa.Column('verdict', sa.String(), nullable=True),
+    sa.Column('reasons', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('reason', sa.String(), nullable=True),
+    sa.Column('model_name', sa.String(), nullable=True),
+    sa.Column('model_version', sa.Integer(), nullable=True),
+    sa.Column('window_start', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('window_end', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('rows', sa.Integer(), nullable=True),
+    sa.Column('quality_score', sa.Double(), nullable=True),
+    sa.Column('drifted_features', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('report', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
+    sa.Column('notes', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('alert_id', sa.String(), nullable=True),
+    sa.Column('retraining', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
+    sa.Column('requested_by', sa.String(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.ForeignKeyConstraint(['team_id'], ['teams.id'], name=op.f('fk_drift_checks_team_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_drift_checks'))
+    )
+    with op.batch_alter_table('drift_checks', schema=None) as batch_op:
+        batch_op.create_index('ix_drift_checks_deployment', ['team_id', 'deployment_id', 'id'], unique=False)
+
     op.create_table('feature_views',
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('team_id', sa.String(), nullable=False),
@@ -344,6 +386,36 @@ def upgrade() -> None:
         batch_op.create_index('ix_model_versions_experiment', ['team_id', 'experiment_id', 'id'], unique=False)
         batch_op.create_index(batch_op.f('ix_model_versions_job_id'), ['job_id'], unique=False)
 
+    op.create_table('monitors',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('team_id', sa.String(), nullable=False),
+    sa.Column('team_name', sa.String(), nullable=False),
+    sa.Column('deployment_id', sa.String(), nullable=False),
+    sa.Column('deployment_name', sa.String(), nullable=False),
+    sa.Column('environment', sa.String(), nullable=False),
+    sa.Column('enabled', sa.Boolean(), nullable=False),
+    sa.Column('window_hours', sa.Double(), nullable=False),
+    sa.Column('min_rows', sa.Integer(), nullable=False),
+    sa.Column('psi_warn', sa.Double(), nullable=False),
+    sa.Column('psi_act', sa.Double(), nullable=False),
+    sa.Column('schedule_minutes', sa.Double(), nullable=False),
+    sa.Column('retrain_enabled', sa.Boolean(), nullable=False),
+    sa.Column('retrain_cooldown_hours', sa.Double(), nullable=False),
+    sa.Column('retrain_max_per_week', sa.Integer(), nullable=False),
+    sa.Column('next_check_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('last_check_id', sa.String(), nullable=True),
+    sa.Column('last_verdict', sa.String(), nullable=True),
+    sa.Column('last_quality', sa.Double(), nullable=True),
+    sa.Column('last_checked_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['team_id'], ['teams.id'], name=op.f('fk_monitors_team_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_monitors')),
+    sa.UniqueConstraint('deployment_id', name=op.f('uq_monitors_deployment_id'))
+    )
+    with op.batch_alter_table('monitors', schema=None) as batch_op:
+        batch_op.create_index('ix_monitors_due', ['enabled', 'next_check_at'], unique=False)
+
     op.create_table('registered_models',
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('team_id', sa.String(), nullable=False),
@@ -355,6 +427,28 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_registered_models')),
     sa.UniqueConstraint('team_id', 'name', name=op.f('uq_registered_models_team_id_name'))
     )
+    op.create_table('retrainings',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('team_id', sa.String(), nullable=False),
+    sa.Column('team_name', sa.String(), nullable=False),
+    sa.Column('deployment_id', sa.String(), nullable=False),
+    sa.Column('check_id', sa.String(), nullable=True),
+    sa.Column('status', sa.String(), nullable=False),
+    sa.Column('reason', sa.String(), nullable=True),
+    sa.Column('source_job_id', sa.String(), nullable=False),
+    sa.Column('job_id', sa.String(), nullable=True),
+    sa.Column('model_id', sa.String(), nullable=True),
+    sa.Column('rollout_id', sa.String(), nullable=True),
+    sa.Column('requested_by', sa.String(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.ForeignKeyConstraint(['team_id'], ['teams.id'], name=op.f('fk_retrainings_team_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_retrainings')),
+    sa.UniqueConstraint('check_id', name=op.f('uq_retrainings_check_id'))
+    )
+    with op.batch_alter_table('retrainings', schema=None) as batch_op:
+        batch_op.create_index('ix_retrainings_deployment', ['team_id', 'deployment_id', 'id'], unique=False)
+
     op.create_table('revisions',
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('team_id', sa.String(), nullable=False),
@@ -565,7 +659,15 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_revisions_deployment_id'))
 
     op.drop_table('revisions')
+    with op.batch_alter_table('retrainings', schema=None) as batch_op:
+        batch_op.drop_index('ix_retrainings_deployment')
+
+    op.drop_table('retrainings')
     op.drop_table('registered_models')
+    with op.batch_alter_table('monitors', schema=None) as batch_op:
+        batch_op.drop_index('ix_monitors_due')
+
+    op.drop_table('monitors')
     with op.batch_alter_table('model_versions', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_model_versions_job_id'))
         batch_op.drop_index('ix_model_versions_experiment')
@@ -582,6 +684,11 @@ def downgrade() -> None:
 
     op.drop_table('materializations')
     op.drop_table('feature_views')
+    with op.batch_alter_table('drift_checks', schema=None) as batch_op:
+        batch_op.drop_index('ix_drift_checks_deployment')
+
+    op.drop_table('drift_checks')
+    op.drop_table('drift_baselines')
     op.drop_table('datasets')
     with op.batch_alter_table('browser_sessions', schema=None) as batch_op:
         batch_op.drop_index('ix_browser_sessions_expiry')

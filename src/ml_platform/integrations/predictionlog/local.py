@@ -1,0 +1,74 @@
+"""Finds the files of the prediction log, and knows whether the newest predictions are in them yet."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from ml_platform.inference.predictionlog.schema import FEATURE_PREFIX
+from ml_platform.inference.predictionlog.spool import SUFFIX
+from ml_platform.kit.clock import Clock, utc_now
+from ml_platform.services.monitoring import ServedDeployment
+
+_IN_MEMORY = timedelta(seconds=1)
+"""A worker hands its records to the spool within a quarter of a second."""
+
+
+class LocalPredictionLog:
+    """The log below one directory.
+
+    Args:
+        root: of the Parquet files, `team=../environment=../endpoint=../date=..`.
+        spool: of the segments that wait to become Parquet; None when they are not on this machine.
+        flush: asks the inference server to close its segments now, where it can be asked.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        spool: Path | None,
+        *,
+        flush: Callable[[], None] | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._root = root
+        self._spool = spool
+        self._flush = flush
+        self._clock = clock
+
+    def is_complete(self, until: datetime) -> bool:
+        """A segment is named after the nanosecond at which it was begun, and goes once it is Parquet."""
+        settled = until + _IN_MEMORY
+        if self._clock() < settled:
+            return False
+        if self._spool is None or not self._spool.is_dir():
+            return True
+        limit = int(settled.timestamp() * 1e9)
+        waiting = any(_begun(path) <= limit for path in self._spool.glob(f"*{SUFFIX}"))
+        if waiting and self._flush is not None:
+            self._flush()
+        return not waiting
+
+    def files(self, deployment: ServedDeployment, since: datetime, until: datetime) -> list[Path]:
+        parts = (
+            ("team", deployment.team_name),
+            ("environment", deployment.environment),
+            ("endpoint", deployment.name),
+        )
+        base = self._root.joinpath(*(f"{name}={quote(value, safe='')}" for name, value in parts))
+        day, last = since.astimezone(UTC).date(), until.astimezone(UTC).date()
+        found: list[Path] = []
+        while day <= last:
+            directory = base / f"date={day.isoformat()}"
+            # A draft that is being written begins with a dot.
+            found += sorted(p for p in directory.glob("*.parquet") if not p.name.startswith("."))
+            day += timedelta(days=1)
+        return found
+
+    def feature_column(self, name: str) -> str:
+        return FEATURE_PREFIX + name
+
+
+def _begun(path: Path) -> int:
+    digits = path.name.partition("-")[0]
+    return int(digits) if digits.isdigit() else 0
