@@ -152,6 +152,9 @@ class Batcher:
         for waiting in (*self._running, *self._apart):
             if waiting.deadline <= now:
                 _fail(waiting, DeadlineExceeded(f"no prediction within {self._timeout:g} s"))
+        kept = deque(waiting for waiting in self._apart if not waiting.future.done())
+        self._queued -= sum(len(w.rows) for w in self._apart) - sum(len(w.rows) for w in kept)
+        self._apart = kept  # those who gave up make room for others at once
         if self._apart or self._task is not None:
             self._sweep_later()
 
