@@ -20,6 +20,7 @@ from ml_platform.integrations.mlflow.records import ExperimentRecord, RunRecord
 from ml_platform.integrations.mlflow.stores import MlflowStores
 from ml_platform.integrations.mlflow.workspaces import workspace_of
 from ml_platform.kit.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
+from ml_platform.kit.paging import encode_cursor, number_cursor
 from ml_platform.services.experiments import JOB_TAG, NOTE_TAG, TrackedExperiment, TrackedRun
 from ml_platform.services.registry import LoggedModel
 
@@ -63,18 +64,19 @@ class TeamTracking:
         self, team: str, *, limit: int, cursor: str | None
     ) -> tuple[list[TrackedExperiment], str | None]:
         from mlflow.entities import ViewType
+        from mlflow.utils.search_utils import SearchUtils
 
-        workspace = workspace_of(team)
+        workspace, offset = workspace_of(team), number_cursor(cursor) if cursor else 0
+        if offset < 0:
+            raise BadInputError.of("cursor", "is not a cursor that this API gave")
         self._gateway.ensure_workspace(workspace)
-        with (
-            _platform_errors("experiment", "", field="cursor"),
-            self._stores.reading(workspace),
-            translated(),
-        ):
+        token = SearchUtils.create_page_token(offset) if offset else None
+        with _platform_errors("experiment", ""), self._stores.reading(workspace), translated():
             page = self._stores.tracking.search_experiments(
-                ViewType.ACTIVE_ONLY, limit, None, ["creation_time DESC", "experiment_id DESC"], cursor
+                ViewType.ACTIVE_ONLY, limit, None, ["creation_time DESC", "experiment_id DESC"], token
             )
-        return [_experiment(experiment_record(one)) for one in page], page.token or None
+        following = encode_cursor(offset + limit) if page.token else None
+        return [_experiment(experiment_record(one)) for one in page], following
 
     def get_run(self, team: str, run_id: str) -> TrackedRun:
         with _platform_errors("run", run_id):

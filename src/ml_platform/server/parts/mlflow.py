@@ -1,5 +1,7 @@
 """MLflow's server at `/mlflow`, and the platform's own way into it."""
 
+import os
+
 from ml_platform.integrations.mlflow import (
     MlflowGateway,
     MlflowSettings,
@@ -20,6 +22,7 @@ from ml_platform.services.training import JobRuns
 def compose(runtime: Runtime) -> None:
     """Opens MLflow's stores, mounts its application, provides tracking to the slices."""
     settings, parts = runtime.settings, runtime.components
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"  # a server has nobody to show it to
     mlflow = MlflowSettings(settings.mlflow_url, str(settings.home / "artifacts"))
     database = parts.get(Database)
     access = MlflowAccess(database, parts.get(Authenticator), parts.get(Authorizer))

@@ -71,6 +71,7 @@ def create_version(
             name=name,
             key=f"model:{logged.source}",
             logged=logged,
+            created_by=actor.name,
             label=body.label,
             feature_view=body.feature_view,
             description=body.description,

@@ -44,6 +44,7 @@ class Candidate:
     name: str
     key: str
     logged: LoggedModel
+    created_by: str
     job_id: str | None = None
     holdout: Path | None = None
     label: str | None = None
@@ -175,24 +176,29 @@ class Registrar:
             return None, refused(gate, f"the model cannot be evaluated: {error.detail}", now)
         if gate is None:
             return evaluated, None
+        rows = _sha256(candidate.holdout)
         rival, rival_value, problem = champion if gate.compare_with_champion else None, None, None
         if rival is not None:
-            rival_value, problem = self._evaluate_champion(rival, candidate.holdout, candidate.label)
+            rival_value, problem = self._evaluate_champion(rival, candidate.holdout, candidate.label, rows)
         return evaluated, judge(
             gate,
             evaluated,
             champion_id=rival.model_id if rival else None,
             champion=rival_value,
             champion_problem=problem,
-            holdout_sha256=_sha256(candidate.holdout),
+            holdout_sha256=rows,
             now=now,
         )
 
     def _evaluate_champion(
-        self, champion: ModelVersion, holdout: Path, label: str
+        self, champion: ModelVersion, holdout: Path, label: str, rows: str
     ) -> tuple[EvaluatedModel | None, str | None]:
         try:
             directory = check_unchanged(champion, self._storage, self._inspector)
+            known = champion.gate
+            if known is not None and known.holdout_sha256 == rows and champion.label == label:
+                # Its own gate was judged on these very rows: the evidence stands, nothing has changed.
+                return EvaluatedModel(known.metrics, champion.task or "", known.rows or 0), None
             return self._inspector.evaluate(directory, holdout, label), None
         except AppError as error:
             return None, error.detail
@@ -211,7 +217,7 @@ class Registrar:
             team_id=candidate.team_id,
             name=candidate.name,
             description=candidate.description,
-            created_by=work.actor.name,
+            created_by=candidate.created_by,
             created_at=work.clock(),
         )
         work.session.add(row)
@@ -245,7 +251,7 @@ class Registrar:
             model_card=candidate.model_card,
             description=candidate.description,
             status="registered",
-            created_by=work.actor.name,
+            created_by=candidate.created_by,
             created_at=work.clock(),
         )
 

@@ -71,6 +71,7 @@ class GatedRegistration:
                 name=wanted.name,
                 key=job_id,
                 logged=logged,
+                created_by=created_by,
                 job_id=job_id,
                 holdout=holdout,
                 label=wanted.label,

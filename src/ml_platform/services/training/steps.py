@@ -232,6 +232,7 @@ class JobSteps:
                 "MLFLOW_EXPERIMENT_ID": row.experiment_id,
                 "MLFLOW_RUN_ID": run_id,
                 "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
                 "MLOPS_API_URL": self._settings.api_url,
                 "MLOPS_API_KEY": token,
             },
