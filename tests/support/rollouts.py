@@ -1,0 +1,336 @@
+"""What rollouts are tried with: small models that build in milliseconds, and a real inference server.
+
+`LinearTools` stands where the model builder stands: a model is a JSON file, and its bundle is a real ONNX
+graph that the real inference server serves. The builder itself has its own tests.
+"""
+
+import hashlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import onnx
+from onnx import TensorProto, helper
+
+from ml_platform.contracts.bundles import (
+    MANIFEST_NAME,
+    BundleManifest,
+    Column,
+    FeatureRequest,
+    OnnxGraph,
+    Signature,
+    digest_of,
+    encode_manifest,
+)
+from ml_platform.contracts.problems import ErrorCode
+from ml_platform.kit.db import Database
+from ml_platform.kit.errors import ConflictError
+from ml_platform.kit.ids import new_id
+from ml_platform.kit.storage import ObjectStorage
+from ml_platform.services.deployments import (
+    BuiltBundle,
+    DeployableVersion,
+    EvaluationResult,
+    Inspection,
+    ScanFinding,
+)
+from ml_platform.services.identity.tables import TeamRow
+from ml_platform.services.registry.tables import ModelVersionRow, RegisteredModelRow
+from tests.support.crash import eventually
+from tests.support.platform import Caller, RunningPlatform
+
+LOW = {"business_impact": 2, "customer_exposure": 2, "data_sensitivity": 2, "regulatory_scope": 1}
+MEDIUM = {"business_impact": 5, "customer_exposure": 5, "data_sensitivity": 4, "regulatory_scope": 4}
+HIGH = {"business_impact": 8, "customer_exposure": 8, "data_sensitivity": 8, "regulatory_scope": 8}
+
+
+def answers(scores: dict[str, int], reason: str = "as agreed") -> dict[str, Any]:
+    return {
+        name: {"score": score, "reason": reason} for name, score in ({"explainability": 1} | scores).items()
+    }
+
+
+class LinearTools:
+    """Models are `model.json`: `{"bias", "metrics", "dangerous", "fragile", "slow_build"}`."""
+
+    def __init__(self) -> None:
+        self.builds = 0
+
+    def inspect(self, source: Path) -> Inspection:
+        digest = hashlib.sha256((source / "model.json").read_bytes()).hexdigest()
+        return Inspection(digest, True, None, True, ("x0",), ("numpy==2.0",), ("linear",))
+
+    def scan(self, source: Path) -> Sequence[ScanFinding]:
+        if _read(source).get("dangerous"):
+            return [ScanFinding("model.pkl", "dangerous", "os.system", "loading the file imports it")]
+        return []
+
+    def evaluate(self, source: Path, data: Path, label: str) -> EvaluationResult:
+        assert data.exists()
+        assert label == "y"
+        return EvaluationResult(metrics=_read(source)["metrics"], rows=100)
+
+    def sample(self, source: Path, reference: Path | None, label: str | None, limit: int) -> list[Any]:
+        return [{"x0": float(number)} for number in range(limit)]
+
+    def build(
+        self, version: DeployableVersion, destination: Path, *, features: FeatureRequest | None
+    ) -> BuiltBundle:
+        self.builds += 1
+        if not destination.is_dir():
+            scratch = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}")
+            scratch.mkdir(parents=True)
+            _write_bundle(scratch, _read(version.source), features)
+            try:
+                scratch.rename(destination)
+            except OSError:
+                assert destination.is_dir()
+        digest = digest_of((destination / MANIFEST_NAME).read_bytes())
+        return BuiltBundle(destination, digest, "onnx", {"rows": 1}, None, (), reused=False)
+
+    def verify(self, bundle: Path, digest: str) -> None:
+        if digest_of((bundle / MANIFEST_NAME).read_bytes()) != digest:
+            raise ConflictError("the bundle is not the one that was built", code=ErrorCode.ARTIFACT_CHANGED)
+
+
+def _read(source: Path) -> dict[str, Any]:
+    return json.loads((source / "model.json").read_text())
+
+
+def _write_bundle(directory: Path, model: dict[str, Any], features: FeatureRequest | None) -> None:
+    """`x0 + bias`; a fragile one looks `x0` up in a table of ten, so that larger values fail in the graph."""
+    bias = helper.make_tensor("bias", TensorProto.DOUBLE, [1], [model["bias"]])
+    nodes = [helper.make_node("Add", ["x0", "bias"], ["variable"])]
+    initial = [bias]
+    if model.get("fragile"):
+        nodes = [
+            helper.make_node("Cast", ["x0"], ["index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["table", "index"], ["found"], axis=0),
+            helper.make_node("Add", ["found", "bias"], ["variable"]),
+        ]
+        initial.append(helper.make_tensor("table", TensorProto.DOUBLE, [10], [float(i) for i in range(10)]))
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("x0", TensorProto.DOUBLE, [None, 1])],
+        [helper.make_tensor_value_info("variable", TensorProto.DOUBLE, [None, 1])],
+        initial,
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if model.get("unloadable"):
+        made.graph.node[0].op_type = "NoSuchOperator"
+    else:
+        onnx.checker.check_model(made)
+    content = made.SerializeToString()
+    (directory / "model.onnx").write_bytes(content)
+    manifest = BundleManifest(
+        runtime="onnx",
+        signature=Signature(inputs=(Column(name="x0", type="double"),)),
+        task="regression",
+        onnx=OnnxGraph(inputs="columns", prediction="variable"),
+        features=features,
+        files={"model.onnx": hashlib.sha256(content).hexdigest()},
+    )
+    (directory / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+
+
+def plant(
+    database: Database,
+    storage: ObjectStorage,
+    root: Path,
+    team: str,
+    name: str,
+    *,
+    evaluated: bool = True,
+    accuracy: float = 0.9,
+    threshold: float = 0.5,
+    **model: Any,
+) -> int:
+    """A registered version of a small model, with its artifact in storage; answers its number."""
+    folder = root / secrets.token_hex(6)
+    folder.mkdir(parents=True)
+    content = {"bias": 1.0, "metrics": {"accuracy": accuracy}} | model
+    (folder / "model.json").write_text(json.dumps(content))
+    (folder.parent / f"{folder.name}.parquet").write_bytes(b"reference rows")
+    digest = hashlib.sha256((folder / "model.json").read_bytes()).hexdigest()
+    with database.write() as session:
+        team_id = session.query(TeamRow).filter_by(name=team).one().id
+        taken = session.query(ModelVersionRow).filter_by(team_id=team_id, model_name=name).count()
+        moment = RegisteredModelRow(
+            id=new_id("mod"),
+            team_id=team_id,
+            name=name,
+            description=None,
+            created_by="test",
+            created_at=_now(),
+        )
+        if taken == 0:
+            session.add(moment)
+        version = taken + 1
+        base = f"{team_id}/models/{name}"
+        session.add(
+            ModelVersionRow(
+                id=new_id("ver"),
+                team_id=team_id,
+                model_name=name,
+                version=version,
+                model_id=f"{name}_v{version}",
+                registration_key=secrets.token_hex(8),
+                mlflow_run_id=None,
+                mlflow_source="none",
+                experiment_id=None,
+                job_id=None,
+                source_uri=storage.put_dir(f"{base}/{folder.name}", folder),
+                digest=digest,
+                size_bytes=1,
+                signature={"inputs": []},
+                metrics={"accuracy": accuracy},
+                gate={"passed": True, "reasons": [], "metric": "accuracy", "threshold": threshold},
+                task="regression",
+                label="y" if evaluated else None,
+                reference_uri=storage.put_file(
+                    f"{base}/rows-{folder.name}.parquet", folder.parent / f"{folder.name}.parquet"
+                )
+                if evaluated
+                else None,
+                feature_view=None,
+                model_card={},
+                description=None,
+                status="registered",
+                created_by="test",
+                created_at=_now(),
+            )
+        )
+    return version
+
+
+def _now() -> Any:
+    from ml_platform.kit.clock import utc_now
+
+    return utc_now()
+
+
+@dataclass
+class Bench:
+    """A team with everybody in it, and what it takes to see a rollout through."""
+
+    platform: RunningPlatform
+    root: Path
+    tools: LinearTools
+    inference_url: str
+    team: str = ""
+    people: dict[str, Caller] = field(default_factory=dict)
+
+    def new_team(self) -> str:
+        self.team = self.platform.new_team("rollout")
+        self.people = {}
+        return self.team
+
+    def person(self, *roles: str, key: str | None = None) -> Caller:
+        """Somebody with these roles; the same one for the same roles (or key)."""
+        name = key or "+".join(roles)
+        if name not in self.people:
+            self.people[name] = self.platform.new_user(self.team, *roles)
+        return self.people[name]
+
+    @property
+    def engineer(self) -> Caller:
+        return self.person("ml_engineer")
+
+    def plant(self, name: str, **model: Any) -> int:
+        parts = self.platform.runtime.components
+        return plant(parts.get(Database), parts.get(ObjectStorage), self.root, self.team, name, **model)
+
+    def assess(self, name: str, scores: dict[str, int], reason: str = "as agreed") -> None:
+        answer = self.engineer.client.put(f"/models/{name}/risk", json=answers(scores, reason))
+        assert answer.status_code == 200, answer.text
+
+    def deploy(self, model: str, environment: str = "staging", **body: Any) -> dict[str, Any]:
+        answer = self.engineer.client.post(
+            f"/models/{model}/deploy", json={"environment": environment, **body}
+        )
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def rollout(self, accepted: dict[str, Any]) -> dict[str, Any]:
+        answer = self.engineer.client.get(f"/rollouts/{accepted['rollout_id']}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def deployment(self, accepted: dict[str, Any]) -> dict[str, Any]:
+        return self.engineer.client.get(f"/deployments/{accepted['deployment_id']}").json()
+
+    def until(self, accepted: dict[str, Any], *statuses: str, within: float = 60) -> dict[str, Any]:
+        """Waits until a rollout has one of these statuses."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.rollout(accepted)
+            over = found["status"] in ("succeeded", "failed", "cancelled", "rolled_back")
+            assert not over or found["status"] in statuses, (found["status"], found["reason"])
+            return found if found["status"] in statuses else None
+
+        return eventually(look, within=within, what=f"rollout {' or '.join(statuses)}")
+
+    def approval(self, accepted: dict[str, Any]) -> dict[str, Any]:
+        found = self.until(accepted, "pending_approval")
+        return self.engineer.client.get(f"/approvals/{found['approval_id']}").json()
+
+    def vote(self, approval: dict[str, Any], who: Caller, verdict: str = "approve") -> httpx.Response:
+        return who.client.post(
+            f"/approvals/{approval['approval_id']}/{verdict}", json={"reason": "I read it"}
+        )
+
+    def predict(self, accepted: dict[str, Any], value: float = 1.0) -> httpx.Response:
+        return httpx.post(
+            accepted["endpoint"],
+            json={"instances": [{"x0": value}]},
+            headers={"authorization": f"Bearer {self.engineer.token}"},
+            timeout=20,
+        )
+
+    def answers_with(self, accepted: dict[str, Any], expected: float, within: float = 20) -> None:
+        """Waits until the endpoint gives this answer to 1.0."""
+
+        def look() -> bool:
+            answer = self.predict(accepted)
+            return answer.status_code == 200 and answer.json()["predictions"] == [expected]
+
+        eventually(look, within=within, what=f"an answer of {expected}")
+
+    def traffic(self, accepted: dict[str, Any], value: float = 1.0) -> "Traffic":
+        return Traffic(self, accepted, value)
+
+
+class Traffic:
+    """Somebody who asks for predictions until told to stop."""
+
+    def __init__(self, bench: Bench, accepted: dict[str, Any], value: float) -> None:
+        self.statuses: list[int] = []
+        self._stop = threading.Event()
+        self._bench = bench
+        self._accepted = accepted
+        self._value = value
+        self._token = bench.engineer.token
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Traffic":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        headers = {"authorization": f"Bearer {self._token}"}
+        with httpx.Client(headers=headers, timeout=20) as client:
+            while not self._stop.is_set():
+                body = {"instances": [{"x0": self._value}]}
+                self.statuses.append(client.post(self._accepted["endpoint"], json=body).status_code)
+                time.sleep(0.002)
