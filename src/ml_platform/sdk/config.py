@@ -61,14 +61,21 @@ def resolve(url: str | None, key: str | None, team: str | None) -> Connection:
     Raises:
         NotConfiguredError: the address or the key is nowhere to be found.
     """
-    profile = read_profile() if not (url and key) else {}
-    found_url = url or os.environ.get("MLOPS_API_URL") or profile.get("url")
-    found_key = key or os.environ.get("MLOPS_API_KEY") or profile.get("key")
-    if not found_url or not found_key:
-        missing = "address" if not found_url else "key"
-        raise NotConfiguredError(f"no {missing} of a platform is known", hint=_HINT)
-    return Connection(
-        url=str(found_url).rstrip("/"),
-        key=str(found_key),
-        team=team or os.environ.get("MLOPS_TEAM") or profile.get("team"),
-    )
+    given_url = url or os.environ.get("MLOPS_API_URL")
+    given_key = key or os.environ.get("MLOPS_API_KEY")
+    profile = read_profile() if not (given_url and given_key) else {}
+    known = str(profile.get("url") or "").rstrip("/")
+    found_url = str(given_url or known).rstrip("/")
+    if not found_url:
+        raise NotConfiguredError("no address of a platform is known", hint=_HINT)
+    if not found_url.startswith(("http://", "https://")):
+        raise NotConfiguredError(f"{found_url!r} is no address: it must begin with http:// or https://")
+    # A key goes only to the platform that it was kept for.
+    found_key = given_key or (profile.get("key") if known == found_url else None)
+    if not found_key:
+        raise NotConfiguredError(f"no key for {found_url} is known", hint=_HINT)
+    text = str(found_key).strip()
+    if not text.isascii() or not text.isprintable() or not text:
+        raise NotConfiguredError("the key holds characters that no key has", hint="copy it again")
+    kept_team = profile.get("team") if given_key is None else None
+    return Connection(url=found_url, key=text, team=team or os.environ.get("MLOPS_TEAM") or kept_team)

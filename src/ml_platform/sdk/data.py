@@ -1,6 +1,8 @@
 """Datasets."""
 
 import builtins
+import importlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from ml_platform.contracts.datasets import Dataset as DatasetData
 from ml_platform.contracts.datasets import DatasetVersion, Rows, UploadFormat, ValidationReport
 from ml_platform.sdk.errors import InvalidInputError, NotFoundError
 from ml_platform.sdk.objects import PlatformObject
-from ml_platform.sdk.transport import Transport
+from ml_platform.sdk.transport import Transport, at
 
 _FORMATS = {
     ".csv": UploadFormat.CSV,
@@ -47,25 +49,23 @@ class Dataset(PlatformObject[DatasetVersion]):
 
     def head(self, limit: int = 20, columns: list[str] | None = None) -> list[dict[str, Any]]:
         """The first rows."""
-        path = f"/datasets/{self.name}/versions/{self.version}/rows"
+        path = at("datasets", self.name, "versions", self.version, "rows")
         rows = self._transport.get(path, Rows, {"limit": limit, "columns": columns})
         return [dict(zip(rows.columns, row, strict=True)) for row in rows.rows]
 
     def download(self, path: str | Path) -> Path:
         """Writes the version as one Parquet file."""
-        url = f"/datasets/{self.name}/versions/{self.version}/download"
-        target = Path(path)
+        url = at("datasets", self.name, "versions", self.version, "download")
+        target = Path(path).expanduser()
         target.write_bytes(self._transport.request("GET", url, timeout=600).content)
         return target
 
     def to_pandas(self) -> Any:
         """The version as a pandas DataFrame; needs pandas and pyarrow in your own environment."""
-        import io
-
-        import pandas as pd
-
-        url = f"/datasets/{self.name}/versions/{self.version}/download"
-        return pd.read_parquet(io.BytesIO(self._transport.request("GET", url, timeout=600).content))
+        # The caller's own library: the SDK does not depend on it.
+        pandas = importlib.import_module("pandas")
+        url = at("datasets", self.name, "versions", self.version, "download")
+        return pandas.read_parquet(io.BytesIO(self._transport.request("GET", url, timeout=600).content))
 
 
 class Data:
@@ -83,7 +83,7 @@ class Data:
         name: str,
         file: str | Path | bytes,
         *,
-        format: str | None = None,
+        format: str | None = None,  # noqa: A002
         create: bool = True,
     ) -> Dataset:
         """Makes a file the dataset's next version; the dataset is made when it is not there.
@@ -100,12 +100,12 @@ class Data:
         form, content = _content(file, format)
         if create:
             try:
-                self._transport.get(f"/datasets/{name}", DatasetData)
+                self._transport.get(at("datasets", name), DatasetData)
             except NotFoundError:
                 self.create(name)
         answer = self._transport.request(
             "POST",
-            f"/datasets/{name}/versions",
+            at("datasets", name, "versions"),
             params={"format": form},
             content=content,
             headers={"content-type": "application/octet-stream"},
@@ -117,16 +117,25 @@ class Data:
         """A dataset's version, by `name` (the newest) or `name@version`."""
         name, _, version = dataset_id.partition("@")
         if not version:
-            version = str(self._transport.get(f"/datasets/{name}", DatasetData).latest_version)
-        path = f"/datasets/{name}/versions/{version}"
+            latest = self._transport.get(at("datasets", name), DatasetData).latest_version
+            if latest == 0:
+                raise NotFoundError(
+                    f"dataset {name!r} has no version yet", hint=f"mlops datasets upload {name} FILE"
+                )
+            version = str(latest)
+        path = at("datasets", name, "versions", version)
         return Dataset(self._transport, self._transport.get(path, DatasetVersion))
+
+    def get(self, name: str) -> DatasetData:
+        """The dataset itself, without a version."""
+        return self._transport.get(at("datasets", name), DatasetData)
 
     def list(self) -> list[DatasetData]:
         return list(self._transport.pages("/datasets", DatasetData))
 
     def versions(self, name: str) -> builtins.list[Dataset]:
         """Newest first."""
-        found = self._transport.pages(f"/datasets/{name}/versions", DatasetVersion)
+        found = self._transport.pages(at("datasets", name, "versions"), DatasetVersion)
         return [Dataset(self._transport, item) for item in found]
 
     def validate(
@@ -149,13 +158,13 @@ class Data:
         name = loaded.name if loaded is not None else str(dataset).partition("@")[0]
         if file is None:
             loaded = loaded or self.load(str(dataset))
-            url = f"/datasets/{loaded.name}/versions/{loaded.version}/download"
+            url = at("datasets", loaded.name, "versions", loaded.version, "download")
             form, content = UploadFormat.PARQUET, self._transport.request("GET", url, timeout=600).content
         else:
             form, content = _content(file, format)
         answer = self._transport.request(
             "POST",
-            f"/datasets/{name}/validate",
+            at("datasets", name, "validate"),
             params={"format": form, "schema": json.dumps(schema) if schema is not None else None},
             content=content,
             timeout=600,
@@ -165,7 +174,7 @@ class Data:
     def set_schema(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
         """Replaces the schema that the next version must keep."""
         value: dict[str, Any] = self._transport.request(
-            "PUT", f"/datasets/{name}/schema", json={"schema": schema}
+            "PUT", at("datasets", name, "schema"), json={"schema": schema}
         ).json()
         return value
 

@@ -18,10 +18,16 @@ from ml_platform.contracts.deployments import (
     StageStatus,
 )
 from ml_platform.contracts.governance import Approval, ApprovalDetail
-from ml_platform.sdk.errors import ApprovalRequiredError, DeploymentFailedError, WaitTimeoutError
+from ml_platform.sdk.errors import (
+    ApprovalRequiredError,
+    DeploymentFailedError,
+    NotFoundError,
+    ServerError,
+    WaitTimeoutError,
+)
 from ml_platform.sdk.jobs import Progress, report_to_terminal
 from ml_platform.sdk.objects import PlatformObject
-from ml_platform.sdk.transport import Transport
+from ml_platform.sdk.transport import Transport, at
 
 _UNDER_WAY = frozenset(
     {DeploymentStatus.DEPLOYING, DeploymentStatus.CANARY, DeploymentStatus.PENDING_APPROVAL}
@@ -57,12 +63,14 @@ class Deployment(PlatformObject[DeploymentData]):
         return self._rollout_id or self._data.active_rollout_id or self._data.last_rollout_id
 
     def refresh(self) -> "Deployment":
-        self._data = self._transport.get(f"/deployments/{self.deployment_id}", DeploymentData)
+        self._data = self._transport.get(at("deployments", self.deployment_id), DeploymentData)
         return self
 
     def rollout(self) -> RolloutDetail:
         """The rollout's nine stages and its canary, with their evidence."""
-        return self._transport.get(f"/rollouts/{self.rollout_id}", RolloutDetail)
+        if self.rollout_id is None:
+            raise NotFoundError(f"deployment {self.deployment_id} has had no rollout")
+        return self._transport.get(at("rollouts", self.rollout_id), RolloutDetail)
 
     def wait(
         self,
@@ -112,22 +120,26 @@ class Deployment(PlatformObject[DeploymentData]):
         return self
 
     def predict(
-        self, instances: Sequence[Any] | Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+        self, instances: Sequence[Any] | Mapping[str, Any] | Any, *, headers: Mapping[str, str] | None = None
     ) -> list[Any]:
-        """Predictions for rows, objects by column name, or entity keys; one object is one instance.
+        """Predictions for rows, objects by column name, or entity keys.
 
-        Goes straight to the inference server.
+        One object is one instance; a pandas DataFrame is one instance a row. Goes straight to the inference
+        server.
         """
-        rows = [dict(instances)] if isinstance(instances, Mapping) else list(instances)
+        rows = _instances(instances)
         answer = self._transport.request(
             "POST", self.endpoint, json={"instances": rows}, headers=headers, timeout=30
         )
-        predictions: list[Any] = answer.json()["predictions"]
-        return predictions
+        try:
+            predictions = answer.json()["predictions"]
+        except (ValueError, KeyError, TypeError):
+            raise ServerError(f"{self.endpoint} did not answer with predictions") from None
+        return list(predictions)
 
     def metrics(self, window: str = "1h") -> DeploymentMetrics:
         """Requests, errors and latency of every revision in a trailing window such as `5m` or `1h`."""
-        path = f"/deployments/{self.deployment_id}/metrics"
+        path = at("deployments", self.deployment_id, "metrics")
         return self._transport.get(path, DeploymentMetrics, {"window": window})
 
     def promote(self) -> "Deployment":
@@ -143,7 +155,7 @@ class Deployment(PlatformObject[DeploymentData]):
         return self._act("retire")
 
     def _act(self, verb: str) -> "Deployment":
-        path = f"/deployments/{self.deployment_id}/{verb}"
+        path = at("deployments", self.deployment_id, verb)
         self._data = self._transport.post(path, DeploymentData)
         return self
 
@@ -157,39 +169,52 @@ class Deployments:
     def deploy(self, model_id: str, *, environment: str = "staging", **options: Any) -> Deployment:
         """Starts a rollout and returns at once; `Deployment.wait` waits for it."""
         body = {"environment": environment, **{k: v for k, v in options.items() if v is not None}}
-        accepted = self._transport.post(f"/models/{model_id}/deploy", DeploymentAccepted, body)
-        data = self._transport.get(f"/deployments/{accepted.deployment_id}", DeploymentData)
+        accepted = self._transport.post(
+            at("models", *model_id.split("/"), "deploy"), DeploymentAccepted, body
+        )
+        data = self._transport.get(at("deployments", accepted.deployment_id), DeploymentData)
         return Deployment(self._transport, data, rollout_id=accepted.rollout_id)
 
     def plan(self, model_id: str, *, environment: str = "staging", **options: Any) -> DeploymentPlan:
         """Which gate would stop a deployment, and who would have to approve it."""
         body = {"environment": environment, **{k: v for k, v in options.items() if v is not None}}
-        return self._transport.post(f"/models/{model_id}/deploy/plan", DeploymentPlan, body)
+        return self._transport.post(
+            at("models", *model_id.split("/"), "deploy", "plan"), DeploymentPlan, body
+        )
 
     def get(self, deployment_id: str) -> Deployment:
-        data = self._transport.get(f"/deployments/{deployment_id}", DeploymentData)
+        """A deployment, by its id or by `environment/name`."""
+        environment, slash, name = deployment_id.partition("/")
+        if slash:
+            found = self.find(name, environment)
+            if found is None:
+                raise NotFoundError(f"nothing called {name!r} is deployed to {environment!r}")
+            return found
+        data = self._transport.get(at("deployments", deployment_id), DeploymentData)
         return Deployment(self._transport, data)
 
-    def list(self) -> list[Deployment]:
-        found = self._transport.pages("/deployments", DeploymentData)
+    def list(
+        self, *, environment: str | None = None, name: str | None = None, limit: int | None = None
+    ) -> list[Deployment]:
+        """Newest first."""
+        params = {"environment": environment, "name": name}
+        found = self._transport.pages("/deployments", DeploymentData, params, limit)
         return [Deployment(self._transport, item) for item in found]
 
     def find(self, name: str, environment: str) -> Deployment | None:
         """The deployment of a name in an environment, if there is one."""
-        for deployment in self.list():
-            if deployment.data.name == name and deployment.data.environment == environment:
-                return deployment
-        return None
+        found = self.list(environment=environment, name=name, limit=1)
+        return found[0] if found else None
 
     def rollout(self, rollout_id: str) -> RolloutDetail:
-        return self._transport.get(f"/rollouts/{rollout_id}", RolloutDetail)
+        return self._transport.get(at("rollouts", rollout_id), RolloutDetail)
 
     def rollouts(self, deployment_id: str) -> builtins.list[Rollout]:
-        return list(self._transport.pages(f"/deployments/{deployment_id}/rollouts", Rollout))
+        return list(self._transport.pages(at("deployments", deployment_id, "rollouts"), Rollout))
 
     def cancel(self, rollout_id: str) -> Rollout:
         """Ends a rollout; what served before goes on serving."""
-        return self._transport.post(f"/rollouts/{rollout_id}/cancel", Rollout)
+        return self._transport.post(at("rollouts", rollout_id, "cancel"), Rollout)
 
 
 class Approvals:
@@ -198,12 +223,13 @@ class Approvals:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, status: str | None = None) -> list[Approval]:
-        return list(self._transport.pages("/approvals", Approval, {"status": status}))
+    def list(self, *, status: str | None = None, limit: int | None = None) -> list[Approval]:
+        """Newest first."""
+        return list(self._transport.pages("/approvals", Approval, {"status": status}, limit))
 
     def get(self, approval_id: str) -> ApprovalDetail:
         """The request, with everything that an approver reads."""
-        return self._transport.get(f"/approvals/{approval_id}", ApprovalDetail)
+        return self._transport.get(at("approvals", approval_id), ApprovalDetail)
 
     def approve(self, approval_id: str, reason: str) -> Approval:
         return self._vote(approval_id, "approve", reason)
@@ -215,7 +241,18 @@ class Approvals:
         return self._vote(approval_id, "abstain", reason)
 
     def _vote(self, approval_id: str, verdict: str, reason: str) -> Approval:
-        return self._transport.post(f"/approvals/{approval_id}/{verdict}", Approval, {"reason": reason})
+        return self._transport.post(at("approvals", approval_id, verdict), Approval, {"reason": reason})
+
+
+def _instances(given: Any) -> list[Any]:
+    if isinstance(given, Mapping):
+        return [dict(given)]
+    if hasattr(given, "to_dict") and hasattr(
+        given, "columns"
+    ):  # a DataFrame: what pandas calls missing is null
+        records = given.to_dict("records")
+        return [{str(k): None if v != v else v for k, v in row.items()} for row in records]  # noqa: PLR0124
+    return list(given)
 
 
 def _tell(rollout: RolloutDetail, told: set[str], progress: Progress) -> None:

@@ -1,20 +1,20 @@
 """Experiments: where jobs are sent and what came of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_platform.contracts.experiments import Experiment as ExperimentData
 from ml_platform.contracts.experiments import Run
-from ml_platform.contracts.jobs import Job as JobData
 from ml_platform.contracts.jobs import JobSubmitted, Source
+from ml_platform.contracts.models import ModelVersion
 from ml_platform.sdk.deployments import Deployment, Deployments
-from ml_platform.sdk.errors import InvalidInputError, NotFoundError
+from ml_platform.sdk.errors import ConflictError, InvalidInputError, NotFoundError
 from ml_platform.sdk.jobs import Job, Jobs
-from ml_platform.sdk.models import Model, Models
+from ml_platform.sdk.models import Model
 from ml_platform.sdk.objects import PlatformObject
 from ml_platform.sdk.sources import pack
-from ml_platform.sdk.transport import Transport
+from ml_platform.sdk.transport import Transport, at
 
 
 class Experiment(PlatformObject[ExperimentData]):
@@ -87,7 +87,7 @@ class Experiment(PlatformObject[ExperimentData]):
 
     def submit(self, body: Mapping[str, Any]) -> Job:
         """Starts a job from a request body as the REST API takes it."""
-        path = f"/experiments/{self.experiment_id}/train"
+        path = at("experiments", self.experiment_id, "train")
         submitted = self._transport.post(path, JobSubmitted, dict(body))
         return Jobs(self._transport).get(submitted.job_id)
 
@@ -101,21 +101,20 @@ class Experiment(PlatformObject[ExperimentData]):
         )
         return Source.model_validate(answer.json())
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self, *, limit: int | None = None) -> list[Job]:
         """The experiment's jobs, newest first."""
-        for item in self._transport.pages("/jobs", JobData):
-            if item.experiment_id == self.experiment_id:
-                yield Job(self._transport, item)
+        return Jobs(self._transport).list(experiment=self.experiment_id, limit=limit)
 
-    def runs(self, *, limit: int | None = 100) -> list[Run]:
-        """The experiment's MLflow runs, newest first."""
-        path = f"/experiments/{self.experiment_id}/runs"
-        return list(self._transport.pages(path, Run, limit=limit))
+    def runs(self, *, limit: int | None = 100, sort_by: str | None = None, order: str = "desc") -> list[Run]:
+        """The experiment's MLflow runs, newest first, or by a metric."""
+        path = at("experiments", self.experiment_id, "runs")
+        params = {"sort_by": sort_by, "order": order if sort_by else None}
+        return list(self._transport.pages(path, Run, params, limit))
 
-    def get_models(self) -> list[Model]:
-        """The versions that the experiment's jobs registered, newest first."""
-        models = Models(self._transport)
-        return [models.get(job.model_id) for job in self.jobs() if job.model_id is not None]
+    def get_models(self, *, limit: int | None = None) -> list[Model]:
+        """The versions that the experiment registered, newest first."""
+        path = at("experiments", self.experiment_id, "models")
+        return [Model(self._transport, v) for v in self._transport.pages(path, ModelVersion, limit=limit)]
 
     @property
     def best_model(self) -> Model:
@@ -126,10 +125,7 @@ class Experiment(PlatformObject[ExperimentData]):
         """
         found = self.get_models()
         if not found:
-            raise NotFoundError(
-                f"experiment {self.name!r} has no registered model yet",
-                hint="a job registers its model when it has `register_as` and passes its gate",
-            )
+            raise self._no_model()
         judged = [model for model in found if model.quality is not None]
         return max(judged, key=lambda model: model.quality or 0.0) if judged else found[0]
 
@@ -146,17 +142,23 @@ class Experiment(PlatformObject[ExperimentData]):
         Raises:
             NotFoundError: there is none yet.
         """
-        for job in self.jobs():
-            if job.model_id is not None:
-                return Deployments(self._transport).deploy(
-                    job.model_id,
-                    environment=environment,
-                    replicas=replicas,
-                    auto_scale=auto_scale,
-                    max_replicas=max_replicas,
-                    **options,
-                )
-        raise NotFoundError(f"experiment {self.name!r} has no registered model yet")
+        found = self.get_models(limit=1)
+        if not found:
+            raise self._no_model()
+        return Deployments(self._transport).deploy(
+            found[0].model_id,
+            environment=environment,
+            replicas=replicas,
+            auto_scale=auto_scale,
+            max_replicas=max_replicas,
+            **options,
+        )
+
+    def _no_model(self) -> NotFoundError:
+        return NotFoundError(
+            f"experiment {self.name!r} has no registered model yet",
+            hint="a job registers its model when it has `register_as` and passes its gate",
+        )
 
 
 class Experiments:
@@ -170,7 +172,18 @@ class Experiments:
         return Experiment(self._transport, self._transport.post("/experiments", ExperimentData, body))
 
     def get(self, id_or_name: str) -> Experiment:
-        return Experiment(self._transport, self._transport.get(f"/experiments/{id_or_name}", ExperimentData))
+        return Experiment(self._transport, self._transport.get(at("experiments", id_or_name), ExperimentData))
+
+    def get_or_create(self, name: str, description: str | None = None) -> tuple[Experiment, bool]:
+        """The experiment, and whether it was made just now."""
+        try:
+            return self.get(name), False
+        except NotFoundError:
+            pass
+        try:
+            return self.create(name, description), True
+        except ConflictError:  # somebody made it in between
+            return self.get(name), False
 
     def list(self, *, limit: int | None = 100) -> list[Experiment]:
         found = self._transport.pages("/experiments", ExperimentData, limit=limit)

@@ -1,5 +1,6 @@
 """Feature views and training sets."""
 
+import builtins
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from ml_platform.contracts.datasets import (
 from ml_platform.sdk.data import Dataset
 from ml_platform.sdk.errors import PlatformError, WaitTimeoutError
 from ml_platform.sdk.objects import PlatformObject
-from ml_platform.sdk.transport import Transport
+from ml_platform.sdk.transport import Transport, at
 
 
 class FeatureView(PlatformObject[FeatureViewData]):
@@ -41,23 +42,25 @@ class FeatureView(PlatformObject[FeatureViewData]):
             WaitTimeoutError: it is still under way after `timeout` seconds.
         """
         state = self._transport.post(
-            f"/feature-views/{self.name}/materialize", Materialization, {"dataset_version": dataset_version}
+            at("feature-views", self.name, "materialize"),
+            Materialization,
+            {"dataset_version": dataset_version},
         )
         deadline = time.monotonic() + timeout
         while state.finished_at is None:
             if time.monotonic() > deadline:
                 raise WaitTimeoutError(f"materialising {self.name} is still under way after {timeout} s")
             time.sleep(0.2)
-            state = self._transport.get(f"/materializations/{state.materialization_id}", Materialization)
+            state = self._transport.get(at("materializations", state.materialization_id), Materialization)
         if state.status != "succeeded":
             raise PlatformError(f"materialising {self.name} failed: {state.reason}")
-        self._data = self._transport.get(f"/feature-views/{self.name}", FeatureViewData)
+        self._data = self._transport.get(at("feature-views", self.name), FeatureViewData)
         return self
 
     def online(self, *keys: Mapping[str, Any], features: list[str] | None = None) -> dict[str, list[Any]]:
         """The newest values of some entities, by column."""
         body = {"keys": [dict(key) for key in keys], "features": features}
-        return self._transport.post(f"/feature-views/{self.name}/online", OnlineFeatures, body).columns
+        return self._transport.post(at("feature-views", self.name, "online"), OnlineFeatures, body).columns
 
 
 class TrainingSet(PlatformObject[TrainingSetData]):
@@ -97,15 +100,24 @@ class Features:
         return FeatureView(self._transport, self._transport.post("/feature-views", FeatureViewData, body))
 
     def get(self, name: str) -> FeatureView:
-        return FeatureView(self._transport, self._transport.get(f"/feature-views/{name}", FeatureViewData))
+        return FeatureView(self._transport, self._transport.get(at("feature-views", name), FeatureViewData))
 
     def list(self) -> list[FeatureView]:
         found = self._transport.pages("/feature-views", FeatureViewData)
         return [FeatureView(self._transport, item) for item in found]
 
     def delete(self, name: str) -> FeatureView:
-        deleted = self._transport.delete(f"/feature-views/{name}", FeatureViewData)
+        deleted = self._transport.delete(at("feature-views", name), FeatureViewData)
         return FeatureView(self._transport, deleted)
+
+    def training_sets(self, *, limit: int | None = 100) -> builtins.list[TrainingSet]:
+        """Newest first."""
+        found = self._transport.pages("/training-sets", TrainingSetData, limit=limit)
+        return [TrainingSet(self._transport, item) for item in found]
+
+    def get_training_set(self, training_set_id: str) -> TrainingSet:
+        found = self._transport.get(at("training-sets", training_set_id), TrainingSetData)
+        return TrainingSet(self._transport, found)
 
     def training_set(
         self,

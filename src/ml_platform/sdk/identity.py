@@ -13,7 +13,7 @@ from ml_platform.contracts.identity import (
     User,
     WhoAmI,
 )
-from ml_platform.sdk.transport import Transport
+from ml_platform.sdk.transport import Transport, at
 
 
 class Identity:
@@ -33,12 +33,12 @@ class Identity:
         return list(self._transport.pages("/teams", Team))
 
     def list_members(self, team: str) -> list[Member]:
-        return list(self._transport.pages(f"/teams/{team}/members", Member))
+        return list(self._transport.pages(at("teams", team, "members"), Member))
 
     def set_member(self, team: str, user: str, roles: Sequence[Role | str]) -> Member:
         """Replaces the user's roles in the team; none removes the user from it."""
         body = {"roles": [str(role) for role in roles]}
-        return self._transport.put(f"/teams/{team}/members/{user}", Member, body)
+        return self._transport.put(at("teams", team, "members", user), Member, body)
 
     def create_user(self, name: str, *, display_name: str | None = None, admin: bool = False) -> User:
         body = {"name": name, "display_name": display_name, "admin": admin}
@@ -48,7 +48,7 @@ class Identity:
         return list(self._transport.pages("/users", User))
 
     def set_user_active(self, name: str, *, active: bool) -> User:
-        return self._transport.post(f"/users/{name}/{'activate' if active else 'deactivate'}", User)
+        return self._transport.post(at("users", name, "activate" if active else "deactivate"), User)
 
     def create_key(
         self,
@@ -71,7 +71,7 @@ class Identity:
         return list(self._transport.pages("/keys", Key))
 
     def revoke_key(self, key_id: str) -> Key:
-        return self._transport.delete(f"/keys/{key_id}", Key)
+        return self._transport.delete(at("keys", key_id), Key)
 
     def create_sign_in_link(self) -> SignInLink:
         """A link that opens one browser session."""

@@ -9,7 +9,7 @@ from ml_platform.contracts.jobs import Job as JobData
 from ml_platform.contracts.jobs import JobLog, JobStatus, JobSubmitted
 from ml_platform.sdk.errors import JobFailedError, WaitTimeoutError
 from ml_platform.sdk.objects import PlatformObject
-from ml_platform.sdk.transport import Transport
+from ml_platform.sdk.transport import Transport, at
 
 _TAIL_LINES = 25
 Progress = Callable[[str], None]
@@ -55,7 +55,7 @@ class Job(PlatformObject[JobData]):
         return self._data.reason
 
     def refresh(self) -> "Job":
-        self._data = self._transport.get(f"/jobs/{self.job_id}", JobData)
+        self._data = self._transport.get(at("jobs", self.job_id), JobData)
         return self
 
     def wait(
@@ -103,9 +103,12 @@ class Job(PlatformObject[JobData]):
         """The log so far; with `follow`, an iterator over pieces of it as they are written."""
         return self._follow() if follow else "".join(self._pieces())
 
+    def _piece(self, offset: int) -> JobLog:
+        return self._transport.get(at("jobs", self.job_id, "logs"), JobLog, {"offset": offset})
+
     def _pieces(self, offset: int = 0) -> Iterator[str]:
         while True:
-            piece = self._transport.get(f"/jobs/{self.job_id}/logs", JobLog, {"offset": offset})
+            piece = self._piece(offset)
             if piece.text:
                 yield piece.text
             if piece.next_offset == offset:
@@ -115,7 +118,7 @@ class Job(PlatformObject[JobData]):
     def _follow(self, poll: float = 0.5) -> Iterator[str]:
         offset = 0
         while True:
-            piece = self._transport.get(f"/jobs/{self.job_id}/logs", JobLog, {"offset": offset})
+            piece = self._piece(offset)
             if piece.text:
                 yield piece.text
             if piece.eof:
@@ -126,12 +129,12 @@ class Job(PlatformObject[JobData]):
 
     def cancel(self) -> "Job":
         """Ends the job; one that has ended stays as it is."""
-        self._data = self._transport.post(f"/jobs/{self.job_id}/cancel", JobData)
+        self._data = self._transport.post(at("jobs", self.job_id, "cancel"), JobData)
         return self
 
     def retry(self) -> "Job":
         """Submits the same again, as a new job."""
-        submitted = self._transport.post(f"/jobs/{self.job_id}/retry", JobSubmitted)
+        submitted = self._transport.post(at("jobs", self.job_id, "retry"), JobSubmitted)
         return Jobs(self._transport).get(submitted.job_id)
 
 
@@ -142,8 +145,12 @@ class Jobs:
         self._transport = transport
 
     def get(self, job_id: str) -> Job:
-        return Job(self._transport, self._transport.get(f"/jobs/{job_id}", JobData))
+        return Job(self._transport, self._transport.get(at("jobs", job_id), JobData))
 
-    def list(self, *, limit: int | None = 50) -> list[Job]:
-        """Newest first."""
-        return [Job(self._transport, item) for item in self._transport.pages("/jobs", JobData, limit=limit)]
+    def list(
+        self, *, experiment: str | None = None, status: str | None = None, limit: int | None = 50
+    ) -> list[Job]:
+        """Newest first; `experiment` is an id or a name."""
+        params = {"experiment": experiment, "status": status}
+        found = self._transport.pages("/jobs", JobData, params, limit)
+        return [Job(self._transport, item) for item in found]

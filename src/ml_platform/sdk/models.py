@@ -6,8 +6,9 @@ from typing import Any
 from ml_platform.contracts.governance import ModelRisk
 from ml_platform.contracts.models import GateMetric, ModelVersion
 from ml_platform.contracts.models import Model as ModelData
+from ml_platform.sdk.errors import NotFoundError
 from ml_platform.sdk.objects import PlatformObject
-from ml_platform.sdk.transport import Transport
+from ml_platform.sdk.transport import Transport, at
 
 
 class Model(PlatformObject[ModelVersion]):
@@ -48,8 +49,9 @@ class Models:
 
     def get(self, model_id: str) -> Model:
         """A version, by `name/version`, `name@alias`, or `name` for the newest."""
-        found = self._transport.get(f"/models/{model_id}", ModelData)
-        assert found.version is not None
+        found = self._transport.get(at("models", *model_id.split("/")), ModelData)
+        if found.version is None:
+            raise NotFoundError(f"model {model_id!r} has no version yet")
         return Model(self._transport, found.version)
 
     def list(self) -> list[ModelData]:
@@ -57,21 +59,25 @@ class Models:
 
     def versions(self, name: str) -> builtins.list[Model]:
         """Newest first."""
-        found = self._transport.pages(f"/models/{name}/versions", ModelVersion)
+        found = self._transport.pages(at("models", name, "versions"), ModelVersion)
         return [Model(self._transport, item) for item in found]
 
     def register(self, name: str, run_id: str, *, artifact_path: str | None = None, **details: Any) -> Model:
         """Registers a model that an MLflow run logged."""
         body = {"run_id": run_id, "artifact_path": artifact_path, **details}
-        return Model(self._transport, self._transport.post(f"/models/{name}/versions", ModelVersion, body))
+        return Model(
+            self._transport, self._transport.post(at("models", name, "versions"), ModelVersion, body)
+        )
 
-    def set_alias(self, name: str, alias: str, version: int) -> ModelData:
-        return self._transport.put(f"/models/{name}/aliases/{alias}", ModelData, {"version": version})
+    def set_alias(self, name: str, alias: str, version: int) -> Model:
+        """Makes `name@alias` mean this version."""
+        path = at("models", name, "aliases", alias)
+        return Model(self._transport, self._transport.put(path, ModelVersion, {"version": version}))
 
     def assess_risk(self, name: str, assessments: dict[str, tuple[int, str]]) -> ModelRisk:
         """Answers the risk questionnaire: `{"business_impact": (3, "why"), ...}`, five answers of 0 to 10."""
         body = {key: {"score": score, "reason": reason} for key, (score, reason) in assessments.items()}
-        return self._transport.put(f"/models/{name}/risk", ModelRisk, body)
+        return self._transport.put(at("models", name, "risk"), ModelRisk, body)
 
     def risk(self, name: str) -> ModelRisk:
-        return self._transport.get(f"/models/{name}/risk", ModelRisk)
+        return self._transport.get(at("models", name, "risk"), ModelRisk)

@@ -1,18 +1,22 @@
 """The SDK's entry point."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 from ml_platform.sdk.config import Connection, resolve
-from ml_platform.sdk.data import Data
+from ml_platform.sdk.data import Data, Dataset
 from ml_platform.sdk.deployments import Approvals, Deployment, Deployments
+from ml_platform.sdk.evaluation import Evaluation, evaluate
 from ml_platform.sdk.experiments import Experiment, Experiments
-from ml_platform.sdk.features import Features
+from ml_platform.sdk.features import Features, FeatureView, TrainingSet
 from ml_platform.sdk.identity import Audit, Identity
 from ml_platform.sdk.jobs import Jobs
 from ml_platform.sdk.models import Model, Models
+from ml_platform.sdk.monitoring import Alerts, Drift
+from ml_platform.sdk.training import train
 from ml_platform.sdk.transport import Transport
 
 
@@ -46,6 +50,8 @@ class Platform:
         self.models = Models(self._transport)
         self.deployments = Deployments(self._transport)
         self.approvals = Approvals(self._transport)
+        self.drift = Drift(self._transport)
+        self.alerts = Alerts(self._transport)
 
     @property
     def connection(self) -> Connection:
@@ -73,6 +79,51 @@ class Platform:
 
     def get_experiment(self, id_or_name: str) -> Experiment:
         return self.experiments.get(id_or_name)
+
+    def train(
+        self, features: TrainingSet | FeatureView | Dataset, model_config: Mapping[str, Any]
+    ) -> Experiment:
+        """Trains a model on features, registers it when it passes its gate, and waits for that.
+
+        Args:
+            features: a training set, a feature view (joined to its own dataset, point in time), or a dataset.
+            model_config: `label` is the column to predict. `algorithm` is `lightgbm` (the default),
+                `logistic_regression` or `ridge`, with `hyperparameters`, `task`, `test_fraction`, `seed`,
+                `columns` (default: all features) and `exclude`. A `script` and the `source` folder that it
+                stands in take the place of these; they get `config`. `name` is the model's, `experiment` the
+                experiment's; `gate` is `{"metric", "threshold"}`; `requirements`, `instance_type`,
+                `num_gpus`, `timeout_seconds` and `memory_bytes` are as in `experiment.train`.
+
+        Returns:
+            The experiment; its `best_model` is the best version that its jobs have registered.
+
+        Raises:
+            InvalidInputError: `model_config` is not understood.
+            JobFailedError: the script failed; the message holds the tail of its log.
+            ConflictError: the gate held the model back; the message says why.
+        """
+        return train(self.experiments, self.features, features, model_config)
+
+    def evaluate(
+        self, experiment: Experiment | Model | str, test_data: Dataset | str | None = None
+    ) -> Evaluation:
+        """How good a model is.
+
+        Args:
+            experiment: whose `best_model` is meant, or a model.
+            test_data: a dataset that holds the model's columns and the label; default: the holdout that the
+                model's gate judged it on.
+
+        Returns:
+            Its metrics; `passes_threshold` compares them with criteria.
+
+        Raises:
+            NotFoundError: there is no registered model, or nothing that it was judged on.
+        """
+        model = self.models.get(experiment) if isinstance(experiment, str) else experiment
+        return evaluate(
+            self._transport, model.best_model if isinstance(model, Experiment) else model, test_data
+        )
 
     def deploy_model(
         self,

@@ -1,5 +1,6 @@
 """Packs a source folder for upload: what git would call the project, and nothing private."""
 
+import gzip
 import io
 import tarfile
 from collections.abc import Iterator
@@ -28,7 +29,11 @@ def pack(folder: Path) -> bytes:
         raise InvalidInputError(f"{folder} is not a folder")
     buffer = io.BytesIO()
     total = 0
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as archive:
+    # Neither the archive nor its members carry the time: unchanged code stays one source on the server.
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
         for number, path in enumerate(_files(folder)):
             size = path.stat().st_size
             total += size

@@ -1,22 +1,43 @@
 """HTTP to the platform: one client, one table of errors, careful retries."""
 
+import json as strict
 import platform as machine
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from ml_platform.contracts.problems import FieldProblem
 from ml_platform.sdk.config import Connection
-from ml_platform.sdk.errors import ConnectionFailedError, PlatformError, ServerError, error_class
+from ml_platform.sdk.errors import (
+    ConnectionFailedError,
+    InvalidInputError,
+    PlatformError,
+    ServerError,
+    error_class,
+)
 
 M = TypeVar("M", bound=BaseModel)
 _RETRIES = 3
 _RETRY_STATUSES = frozenset({502, 503, 504})
 _MAX_RETRY_AFTER = 10.0
+
+
+def at(*segments: str | int) -> str:
+    """A path of segments, each quoted: a name is never taken for a part of the address.
+
+    Raises:
+        InvalidInputError: a segment is empty, or names a directory.
+    """
+    texts = [str(segment) for segment in segments]
+    for text in texts:
+        if text.strip() in {"", ".", ".."}:
+            raise InvalidInputError(f"{text!r} is not a name or an id")
+    return "".join("/" + quote(text, safe="@:") for text in texts)
 
 
 class Transport:
@@ -61,7 +82,10 @@ class Transport:
         seen = 0
         query["limit"] = min(limit or 100, 500)
         while True:
-            body = self.request("GET", path, params=query).json()
+            answer = self.request("GET", path, params=query)
+            body = _json(answer)
+            if not isinstance(body, dict) or not isinstance(body.get("items"), list):
+                raise _unexpected(answer)
             for item in body["items"]:
                 yield _validated(item, model)
                 seen += 1
@@ -91,8 +115,11 @@ class Transport:
         sent = dict(headers or {})
         if method == "POST":
             sent.setdefault("idempotency-key", uuid.uuid4().hex)
+        if json is not None:
+            content = _encoded(json)
+            sent.setdefault("content-type", "application/json")
         query = {k: v for k, v in (params or {}).items() if v is not None}
-        options: dict[str, Any] = {"params": query, "headers": sent, "json": json, "content": content}
+        options: dict[str, Any] = {"params": query, "headers": sent, "content": content}
         if timeout is not None:
             options["timeout"] = timeout
         repeatable = content is None or isinstance(content, bytes)
@@ -100,6 +127,8 @@ class Transport:
             last = attempt == _RETRIES or not repeatable
             try:
                 answer = self._client.request(method, url, **options)
+            except httpx.InvalidURL as error:
+                raise InvalidInputError(f"{url} is not an address: {error}") from None
             except httpx.TransportError as error:
                 if last:
                     raise ConnectionFailedError(
@@ -116,16 +145,6 @@ class Transport:
             return answer
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
-    def stream(self, path: str, params: Mapping[str, Any]) -> Iterator[str]:
-        """Lines of a streamed answer as they arrive."""
-        url = f"{self.connection.url}/api/v1{path}"
-        timeout = httpx.Timeout(60, connect=5, read=None)
-        with self._client.stream("GET", url, params=dict(params), timeout=timeout) as answer:
-            if answer.status_code >= 400:
-                answer.read()
-                raise error_of(answer)
-            yield from answer.iter_lines()
-
 
 def error_of(answer: httpx.Response) -> PlatformError:
     """The exception that stands for an error answer."""
@@ -141,8 +160,17 @@ def error_of(answer: httpx.Response) -> PlatformError:
         code=body.get("code"),
         hint=body.get("hint"),
         request_id=body.get("request_id") or answer.headers.get("x-request-id"),
-        fields=[FieldProblem(**item) for item in body.get("errors", []) if isinstance(item, dict)],
+        fields=_fields(body.get("errors")),
     )
+
+
+def _fields(given: Any) -> list[FieldProblem]:
+    items = given if isinstance(given, list) else []
+    return [
+        FieldProblem(field=str(item.get("field", "")), message=str(item.get("message", "")))
+        for item in items
+        if isinstance(item, dict)
+    ]
 
 
 def _wait_of(answer: httpx.Response, attempt: int) -> float:
@@ -152,14 +180,44 @@ def _wait_of(answer: httpx.Response, attempt: int) -> float:
     return 0.2 * float(2**attempt)
 
 
-def _parse(answer: httpx.Response, model: type[M]) -> M:
+def _encoded(value: Any) -> bytes:
     try:
-        return _validated(answer.json(), model)
+        return strict.dumps(value, allow_nan=False, default=_plain).encode()
     except ValueError:
-        raise ServerError(
-            f"{answer.request.url} did not answer as this version of the SDK expects",
-            hint="is MLOPS_API_URL the platform's address? if so, upgrade the SDK",
+        raise InvalidInputError(
+            "NaN and Infinity cannot be sent", hint="send None where a value is missing"
         ) from None
+    except TypeError as error:
+        raise InvalidInputError(f"this cannot be sent as JSON: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """What numpy, pandas and datetime hold, as JSON-able values."""
+    for method in ("tolist", "isoformat"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    msg = f"a {type(value).__name__} is neither a number, a text, a list nor a mapping"
+    raise TypeError(msg)
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        raise _unexpected(answer) from None
+
+
+def _unexpected(answer: httpx.Response) -> ServerError:
+    return ServerError(
+        f"{answer.request.url} did not answer as this version of the SDK expects",
+        hint="is MLOPS_API_URL the platform's address? if so, upgrade the SDK",
+    )
+
+
+def _parse(answer: httpx.Response, model: type[M]) -> M:
+    return _validated(_json(answer), model)
 
 
 def _validated(value: Any, model: type[M]) -> M:
