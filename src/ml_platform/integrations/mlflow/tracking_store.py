@@ -64,6 +64,7 @@ _ACTIVE_EXPERIMENT = select(_EXPERIMENTS.c.artifact_location).where(
     _EXPERIMENTS.c.lifecycle_stage == LifecycleStage.ACTIVE,
     _EXPERIMENTS.c.workspace == bindparam("workspace"),
 )
+_INSERT_PARAM = insert(SqlParam.__table__)
 
 
 class _Conflict(Exception):  # noqa: N818 - control flow between a short path and MLflow's own, never seen outside
@@ -78,7 +79,6 @@ class PlatformTrackingStore(WorkspaceAwareSqlAlchemyStore):
         dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
         upsert = dialect.insert
         self._insert_metric = upsert(SqlMetric.__table__).on_conflict_do_nothing()
-        self._insert_param = upsert(SqlParam.__table__).on_conflict_do_nothing()
         self._upsert_latest = _latest_metric_upsert(upsert)
         tag = upsert(SqlTag.__table__)
         self._upsert_tag = tag.on_conflict_do_update(
@@ -198,8 +198,7 @@ class PlatformTrackingStore(WorkspaceAwareSqlAlchemyStore):
             raise _Conflict
         if params:
             rows = [{"run_uuid": run_id, "key": param.key, "value": param.value} for param in params]
-            if connection.execute(self._insert_param, rows).rowcount != len(rows):
-                raise _Conflict
+            connection.execute(_INSERT_PARAM, rows)  # a key that is there already is an IntegrityError
         if metrics:
             rows = [self._metric_row(run_id, metric) for metric in metrics]
             connection.execute(self._insert_metric, rows)
