@@ -17,7 +17,7 @@ from ml_platform.integrations.feast.errors import FeatureDefinitionError, Featur
 from ml_platform.integrations.feast.sources import scan_source, to_utc
 from ml_platform.integrations.feast.specs import FeatureViewSpec
 
-_MOMENT, _ROW = "__moment", "__row"
+_MOMENT, _ROW, _PLACE = "__moment", "__row", "__place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,13 @@ def _features_at(
         raise FeatureSourceError(f"the source of {view.name!r} cannot be read: {error}") from error
     if not moments.is_sorted():
         left = left.sort(_MOMENT)
+    # Only places are joined and put back in order; the features themselves are moved once.
+    places = right.select([*keys, _MOMENT]).with_row_index(_PLACE)
     joined = left.join_asof(
-        right, on=_MOMENT, by=keys, strategy="backward", tolerance=view.ttl, check_sortedness=False
-    ).sort(_ROW)
-    return [joined[column] for column in request.columns.values()]
+        places, on=_MOMENT, by=keys, strategy="backward", tolerance=view.ttl, check_sortedness=False
+    )
+    chosen = joined.select(_ROW, _PLACE).sort(_ROW)[_PLACE]
+    return right.select(pl.col(list(request.columns.values())).gather(chosen)).get_columns()
 
 
 def _check_entities(entities: pl.DataFrame, requests: Sequence[ViewRequest], timestamp_column: str) -> None:
