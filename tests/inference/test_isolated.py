@@ -29,7 +29,7 @@ def server(tmp_path_factory, storage: Path, mischief, one) -> Iterator[Server]:
         control,
         storage,
         pyfunc_python=sys.executable,
-        request_timeout=1.0,
+        request_timeout=2.0,
     )
     server.environment = {"MLOPS_SECRET_OF_THE_TEST": "hunter2", "AWS_SECRET_ACCESS_KEY": "hunter2"}
     server.start()
@@ -97,7 +97,7 @@ class TestIsolatedModel:
             pid = int(server.predict([["pid", 0.0]], name="mischief").json()["predictions"][0])
             response = server.predict([["hang", 4.0]], name="mischief")
             assert response.status_code == 504
-            assert "within 1 s" in response.json()["error"]
+            assert "within 2 s" in response.json()["error"]
             response = server.predict([["", 4.0]], name="mischief")
             assert response.status_code == 503  # the breaker answers while the process is replaced
             assert int(response.headers["retry-after"]) >= 1

@@ -79,6 +79,7 @@ class TestLog:
             server.predict([[float(i)]])
         assert server.stop() == 0
         assert len(read(server.state / "predictions" / "log")) == 7
+        assert not list((server.state / "predictions" / "spool").iterdir())
 
     def test_never_holds_an_answer_up_when_the_disk_is_full(self, control, make_server, one):
         control.publish(snapshot(1, endpoint(revision(one))))

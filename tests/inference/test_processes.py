@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import psutil
 
@@ -67,7 +68,10 @@ class TestStop:
         server.has_applied(control.snapshot)
         tree = psutil.Process(server.process.pid).children(recursive=True)
         assert len(tree) == 2  # a worker and its isolated model
+        homes = [Path(p.cwd()) for p in tree if Path(p.cwd()).name.startswith("mlops-model-")]
+        assert len(homes) == 1
         assert server.stop() == 0
+        assert not homes[0].exists()
         assert [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
 
 

@@ -67,19 +67,22 @@ class SnapshotPuller:
         self._stop.set()
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE
+        pause, said = _FIRST_PAUSE, ""
         while not self._stop.is_set():
             try:
                 self._poll()
             except (OSError, http.client.HTTPException, PullError, SnapshotError) as error:
                 self._disconnect()
                 message = f"{type(error).__name__}: {error}"
-                _log.warning("no desired state from the control plane: %s", message)
+                if message != said:
+                    _log.warning("no desired state from the control plane: %s", message)
+                said = message
                 self._contact(message)
                 self._stop.wait(pause * (0.5 + random.random()))  # noqa: S311 - spreads retries
                 pause = min(pause * 2, _LAST_PAUSE)
             else:
                 self._contact(None)
+                said = ""
                 pause = _FIRST_PAUSE
 
     def _poll(self) -> None:

@@ -142,7 +142,11 @@ class Supervisor:
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             started = time.monotonic()
-            code = await self._run_worker(number, listener)
+            try:
+                code = await self._run_worker(number, listener)
+            except OSError as error:  # no memory, no descriptors: that may pass
+                _log.error("worker %d cannot be started: %s", number, error)
+                code = -1
             if self._stopping.is_set():
                 return
             lived = time.monotonic() - started
@@ -221,12 +225,17 @@ class Supervisor:
         """Rolls the prediction log and clears the bundle cache, now and then."""
         pause = min(max(self._settings.log_roll_seconds / 4, 0.25), 5.0)
         while True:
-            await self._roll()
-            snapshot = await asyncio.to_thread(read_snapshot, self._settings.snapshot_file)
-            if snapshot is not None:
-                used = {r.bundle_digest for e in snapshot.endpoints for r in e.revisions}
-                await asyncio.to_thread(self._bundles.sweep, used)
+            try:
+                await self._roll()
+                await asyncio.to_thread(self._sweep_bundles)
+            except (OSError, ValueError) as error:
+                _log.error("housekeeping: %s", error)
             await asyncio.sleep(pause)
+
+    def _sweep_bundles(self) -> None:
+        snapshot = read_snapshot(self._settings.snapshot_file)
+        if snapshot is not None:
+            self._bundles.sweep({r.bundle_digest for e in snapshot.endpoints for r in e.revisions})
 
     async def _roll(self) -> None:
         settings = self._settings

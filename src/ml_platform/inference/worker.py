@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from itertools import count
 from typing import Any, cast
 
@@ -73,23 +74,28 @@ class Worker:
         self._numbers = count(1)
         self._questions: dict[int, asyncio.Future[str]] = {}
         self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     async def run(self) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
         reader, self._writer = await asyncio.open_connection(sock=self._pipe, limit=MAX_LINE)
         self._log.start()
         self._apply_stored()
         listening = asyncio.create_task(self._listen(reader))
         reporting = asyncio.create_task(self._report_always())
-        await self._revisions.settled(self._settings.load_wait)
+        loading = asyncio.create_task(self._revisions.settled(self._settings.load_wait))
+        await asyncio.wait({loading, listening}, return_when=asyncio.FIRST_COMPLETED)
         _freeze_garbage()
         server = _Server(self._uvicorn_config())
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
-        await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({serving, listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True  # asked to by the parent, or it is gone
         await serving
-        reporting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await reporting
+        for task in (reporting, stopping):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         await self._revisions.close()
         self._log.close()
         self._report()
@@ -177,7 +183,11 @@ class Worker:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which starts quietly: the parent says where it listens."""
+    """uvicorn's server without its handling of signals, after which nothing could be closed in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
     def _log_started_message(self, listeners: object) -> None:
         _log.debug("accepting on %s", listeners)
@@ -214,8 +224,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s worker {number} %(levelname)s %(message)s"
     )
-    # Until uvicorn takes the signals over: a worker that is still loading has nothing to drain.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the parent sends SIGTERM
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent sends SIGTERM
     sockets = (socket.socket(fileno=listener), socket.socket(fileno=pipe))
     uvloop.run(_run(settings, number, *sockets))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class RuntimeLoader:
     async def _load_pyfunc(self, directory: Path, manifest: BundleManifest) -> PyfuncRuntime:
         settings = self._settings
         python = Path(settings.pyfunc_python)
+        held = contextlib.ExitStack()
         if not settings.pyfunc_python:
             requirements = (directory / PYFUNC_REQUIREMENTS).read_text()
             loop = asyncio.get_running_loop()
@@ -50,11 +52,16 @@ class RuntimeLoader:
                 python = await loop.run_in_executor(self._builds, self._environments.ensure, requirements)
             except EnvironmentFailedError as error:
                 raise BundleError(f"{PYFUNC_REQUIREMENTS}: {error}") from error
+            held.enter_context(self._environments.hold(python))
         limits = PyfuncLimits(
             start_timeout=settings.pyfunc_start_timeout,
             request_timeout=settings.request_timeout,
             memory_bytes=settings.pyfunc_memory_bytes,
         )
-        runtime = PyfuncRuntime(directory, manifest, python, limits)
-        await runtime.start()
+        runtime = PyfuncRuntime(directory, manifest, python, limits, held)
+        try:
+            await runtime.start()
+        except BaseException:
+            await runtime.close()
+            raise
         return runtime

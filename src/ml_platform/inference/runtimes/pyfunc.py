@@ -46,17 +46,29 @@ class PyfuncLimits:
 
 
 class PyfuncRuntime:
-    """One model in one child process. `start` must have succeeded before it predicts."""
+    """One model in one child process. `start` must have succeeded before it predicts.
+
+    Args:
+        held: closed with the runtime; keeps the environment of `python` while it is used.
+    """
 
     inline_rows = 0
 
-    def __init__(self, directory: Path, manifest: BundleManifest, python: Path, limits: PyfuncLimits) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        manifest: BundleManifest,
+        python: Path,
+        limits: PyfuncLimits,
+        held: contextlib.ExitStack,
+    ) -> None:
         self.columns = tuple(
             InputColumn(column.name, column.type, nullable=not column.required)
             for column in manifest.signature.inputs
         )
         self._python = python
         self._limits = limits
+        self._held = held
         self._setup = {
             "model": str(directory / PYFUNC_DIRECTORY),
             "columns": [column.name for column in self.columns],
@@ -116,6 +128,7 @@ class PyfuncRuntime:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._starting
         await self._kill()
+        self._held.close()
 
     async def _kill(self) -> None:
         child, self._child = self._child, None

@@ -14,6 +14,7 @@ import resource
 import signal
 import struct
 import sys
+import traceback
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -161,7 +162,10 @@ def _write(stream: IO[bytes], message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    # Not sys.exit: a thread that the model left behind must not keep the process.
-    code = main()
+    code = 1
+    try:
+        code = main()
+    except BaseException:  # a model that calls sys.exit, too: its callers are waiting
+        traceback.print_exc()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(code)  # at once, whatever threads and exit handlers the model left behind
