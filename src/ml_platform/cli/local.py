@@ -33,6 +33,13 @@ def up(
     show(_call("up", home, {k: str(v) for k, v in changes.items() if v is not None}), output)
 
 
+def start(home: Path | None) -> dict[str, Any]:
+    """Starts the platform for a command that goes on with it; the answer also holds the profile's key."""
+    result = _call("up", home)
+    profile: dict[str, Any] = json.loads(Path(result["profile"]).read_text())
+    return {**result, "key": profile["key"]}
+
+
 def down(home: Home = None, output: Output = Format.TABLE) -> None:
     """Stop the platform; its data stay."""
     show(_call("down", home), output)
@@ -74,6 +81,16 @@ def reset(home: Home = None, yes: Yes = False, output: Output = Format.TABLE) ->
     """Stop the platform and delete everything that it has stored."""
     confirm("Delete the platform's data, models and logs on this machine?", yes=yes)
     show(_call("reset", home), output)
+
+
+def running_at(api_url: str) -> dict[str, Any] | None:
+    """The state of this machine's installation, if it is the one at this address."""
+    if importlib.util.find_spec("fastapi") is None:
+        return None
+    done = _run("status", None, {}, [], capture=True)
+    state: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {"processes": []}
+    urls = {process["name"]: process.get("url") for process in state["processes"]}
+    return state if urls.get("api") == api_url else None
 
 
 def _call(command: str, home: Path | None, changes: dict[str, str] | None = None) -> dict[str, Any]:

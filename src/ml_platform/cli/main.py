@@ -5,16 +5,24 @@ approval; 7 the platform does not answer or is not configured; 8 a limit; 9 time
 deployment failed; 130 interrupted.
 """
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
-from ml_platform.cli import identity, local
+from ml_platform.cli.commands import COMMANDS
+from ml_platform.cli.lazy import LazyGroup
 from ml_platform.cli.output import say
+
+
+class Commands(LazyGroup):
+    entries = COMMANDS
+
 
 app = typer.Typer(
     name="mlops",
+    cls=Commands,
     help="From data to a governed, monitored production endpoint.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -22,15 +30,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: " + (__doc__ or "").partition("Exit codes: ")[2].replace("\n", " "),
 )
-
-for _name in ("up", "down", "status", "doctor", "logs", "reset"):
-    app.command(_name)(getattr(local, _name))
-for _name in ("login", "whoami"):
-    app.command(_name)(getattr(identity, _name))
-app.add_typer(identity.teams, name="teams")
-app.add_typer(identity.users, name="users")
-app.add_typer(identity.keys, name="keys")
-app.add_typer(identity.audit, name="audit")
 
 
 @app.callback()
@@ -48,22 +47,34 @@ def options(
 
 
 def main() -> None:
-    """Runs a command and turns what the SDK raises into a message, a hint and an exit code."""
+    """Runs a command and turns what went wrong into a message, a hint and an exit code."""
     try:
         app(standalone_mode=True)
     except KeyboardInterrupt:
         say("interrupted")
         sys.exit(130)
     except Exception as error:  # the SDK is not imported before it is needed, so its errors are known by form
-        code = getattr(error, "exit_code", None)
-        if code is None:
+        if os.environ.get("MLOPS_DEBUG"):
             raise
-        say(f"error: {getattr(error, 'detail', error)}")
-        for field in getattr(error, "fields", []):
-            say(f"  {field.field}: {field.message}")
-        if hint := getattr(error, "hint", None):
-            say(f"hint: {hint}")
-        sys.exit(code)
+        sys.exit(report(error))
+
+
+def report(error: Exception) -> int:
+    """Says what went wrong on stderr; the answer is the exit code."""
+    code = getattr(error, "exit_code", None)
+    if code is None:
+        text = str(error) or type(error).__name__
+        say(f"error: {text}" if isinstance(error, OSError) else f"error: {type(error).__name__}: {text}")
+        say("hint: MLOPS_DEBUG=1 shows where it came from")
+        return 1
+    say(f"error: {getattr(error, 'detail', error)}")
+    for field in getattr(error, "fields", []):
+        say(f"  {field.field}: {field.message}")
+    if hint := getattr(error, "hint", None):
+        say(f"hint: {hint}")
+    if code == 1 and (request_id := getattr(error, "request_id", None)):
+        say(f"request: {request_id}")
+    return int(code)
 
 
 if __name__ == "__main__":

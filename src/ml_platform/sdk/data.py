@@ -171,6 +171,11 @@ class Data:
         )
         return ValidationReport.model_validate(answer.json())
 
+    def schema(self, name: str) -> dict[str, Any]:
+        """The schema that the next version must keep; empty before the first version."""
+        value: dict[str, Any] = self._transport.request("GET", at("datasets", name, "schema")).json()
+        return value
+
     def set_schema(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
         """Replaces the schema that the next version must keep."""
         value: dict[str, Any] = self._transport.request(

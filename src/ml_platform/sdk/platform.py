@@ -16,6 +16,7 @@ from ml_platform.sdk.identity import Audit, Identity
 from ml_platform.sdk.jobs import Jobs
 from ml_platform.sdk.models import Model, Models
 from ml_platform.sdk.monitoring import Alerts, Drift
+from ml_platform.sdk.services import Services
 from ml_platform.sdk.training import train
 from ml_platform.sdk.transport import Transport
 
@@ -52,6 +53,7 @@ class Platform:
         self.approvals = Approvals(self._transport)
         self.drift = Drift(self._transport)
         self.alerts = Alerts(self._transport)
+        self.services = Services(self._transport)
 
     @property
     def connection(self) -> Connection:

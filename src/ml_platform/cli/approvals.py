@@ -1,0 +1,64 @@
+"""`mlops approvals`."""
+
+from typing import Annotated
+
+import typer
+
+from ml_platform.cli.context import Group, Limit, Output, platform, show
+from ml_platform.cli.output import Format, show_parts
+
+approvals = Group("Deployments that people must decide on")
+
+ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="Id of a request for approval")]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Kept in the audit log")]
+_COLUMNS = [
+    "approval_id", "status", "model_name", "model_version", "environment", "risk_level", "missing", "requested_by",
+    "expires_at",
+]  # fmt: skip
+_VOTES = {"votes": ["voter", "verdict", "roles", "reason", "created_at"]}
+
+
+@approvals.command("list")
+def list_approvals(
+    status: Annotated[
+        str | None, typer.Option(help="pending, approved, rejected, lapsed, void, cancelled")
+    ] = None,
+    limit: Limit = 50,
+    output: Output = Format.TABLE,
+) -> None:
+    """List requests for approval, newest first."""
+    show(platform().approvals.list(status=status, limit=limit), output, _COLUMNS)
+
+
+@approvals.command("show")
+def show_approval(approval: ApprovalId, output: Output = Format.TABLE) -> None:
+    """Show a request with everything that an approver reads."""
+    columns = [
+        *_COLUMNS,
+        "risk_score",
+        "justification",
+        "subject_id",
+        "digest",
+        "requirement",
+        "evidence",
+        "reason",
+    ]
+    show_parts(platform().approvals.get(approval), output, columns, _VOTES)
+
+
+@approvals.command("approve")
+def approve(approval: ApprovalId, reason: Reason, output: Output = Format.TABLE) -> None:
+    """Agree; never to one's own request."""
+    show_parts(platform().approvals.approve(approval, reason), output, _COLUMNS, _VOTES)
+
+
+@approvals.command("reject")
+def reject(approval: ApprovalId, reason: Reason, output: Output = Format.TABLE) -> None:
+    """Refuse, which ends the request."""
+    show_parts(platform().approvals.reject(approval, reason), output, _COLUMNS, _VOTES)
+
+
+@approvals.command("abstain")
+def abstain(approval: ApprovalId, reason: Reason, output: Output = Format.TABLE) -> None:
+    """Say that one does not decide; fills no seat and cannot be changed."""
+    show_parts(platform().approvals.abstain(approval, reason), output, _COLUMNS, _VOTES)

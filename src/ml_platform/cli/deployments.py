@@ -1,0 +1,246 @@
+"""`mlops deploy` and `mlops deployments`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ml_platform.cli.context import Group, Limit, Output, Timeout, Yes, confirm, document, platform, show
+from ml_platform.cli.output import Format, say, show_parts
+
+if TYPE_CHECKING:
+    from ml_platform.sdk.deployments import Deployment
+
+deployments = Group("Endpoints, their rollouts and their traffic")
+
+DeploymentId = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Id, or environment/name")]
+RolloutId = Annotated[str, typer.Argument(metavar="ROLLOUT", help="Id of a rollout")]
+Wait = Annotated[
+    bool, typer.Option("--wait", "-w", help="Wait until it is over; exit code 10 when it failed")
+]
+_COLUMNS = ["deployment_id", "name", "environment", "status", "endpoint", "replicas", "updated_at"]
+_SHOWN = [*_COLUMNS, "auto_scale", "max_replicas", "active_rollout_id", "last_rollout_id", "created_by"]
+_REVISIONS = {
+    "revisions": ["revision_id", "model_name", "model_version", "status", "weight", "runtime", "created_at"]
+}
+_ROLLOUT = [
+    "rollout_id", "deployment_id", "model_name", "model_version", "environment", "status", "reason",
+    "requested_by", "approval_id", "created_at", "finished_at",
+]  # fmt: skip
+_STAGES = {
+    "stages": ["name", "status", "reason", "started_at", "finished_at"],
+    "canary": ["step", "percent", "status", "reason", "started_at", "finished_at"],
+}
+_TRAFFIC = {
+    "revisions": [
+        "revision_id", "model_version", "weight", "requests", "error_rate", "requests_per_second",
+        "latency_ms_p50", "latency_ms_p95", "latency_ms_p99",
+    ]
+}  # fmt: skip
+
+
+def deploy(
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A registered model; also name/version, name@alias")
+    ],
+    version: Annotated[int | None, typer.Option("--version", "-v", min=1, help="[the newest]")] = None,
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="dev, staging or production")
+    ] = "staging",
+    replicas: Annotated[int, typer.Option(min=1, help="How many copies serve")] = 1,
+    name: Annotated[str | None, typer.Option(help="Of the endpoint [the model's name]")] = None,
+    auto_scale: Annotated[bool, typer.Option("--auto-scale", help="Add copies under load")] = False,
+    max_replicas: Annotated[int | None, typer.Option(min=1, help="Most copies")] = None,
+    justification: Annotated[str | None, typer.Option(help="Shown to the approvers")] = None,
+    canary: Annotated[
+        Path | None, typer.Option(help="YAML or JSON: steps, step_seconds, min_requests, ...")
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what would happen; 5 when a gate stops it")
+    ] = False,
+    wait: Wait = False,
+    for_approval: Annotated[
+        bool, typer.Option("--for-approval", help="With --wait: go on waiting while people decide")
+    ] = False,
+    timeout: Timeout = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Deploy a model through the nine stages.
+
+    They are validate, security, test, approval, build, deploy, smoke test, audit and notify. Returns when the
+    rollout has started; --wait stays until it is over. Exit code 6: people must approve it.
+    """
+    if version is not None and ("/" in model or "@" in model):
+        raise typer.BadParameter(f"{model!r} names a version already", param_hint="--version")
+    model_id = f"{model}/{version}" if version is not None else model
+    options: dict[str, Any] = {
+        "replicas": replicas,
+        "name": name,
+        "auto_scale": auto_scale or None,
+        "max_replicas": max_replicas,
+        "justification": justification,
+        "canary": document(canary, "--canary") if canary is not None else None,
+    }
+    here = platform()
+    if plan:
+        found = here.deployments.plan(model_id, environment=environment, **options)
+        columns = [
+            "model_name",
+            "model_version",
+            "environment",
+            "allowed",
+            "stopped_by",
+            "risk_level",
+            "risk_score",
+        ]
+        show_parts(found, output, [*columns, "approval", "canary"], {"gates": ["stage", "outcome", "detail"]})
+        if found.stopped_by is not None:
+            say(f"the {found.stopped_by.value} stage would stop it")
+            raise typer.Exit(5)
+        return
+    started = here.deployments.deploy(model_id, environment=environment, **options)
+    _finish(started, output, wait=wait, for_approval=for_approval, timeout=timeout)
+
+
+@deployments.command("list")
+def list_deployments(
+    environment: Annotated[str | None, typer.Option("--environment", "-e")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the endpoint")] = None,
+    limit: Limit = 50,
+    output: Output = Format.TABLE,
+) -> None:
+    """List deployments, newest first."""
+    show(platform().deployments.list(environment=environment, name=name, limit=limit), output, _COLUMNS)
+
+
+@deployments.command("show")
+def show_deployment(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
+    """Show a deployment and the revisions that are loaded."""
+    show_parts(platform().deployments.get(deployment), output, _SHOWN, _REVISIONS)
+
+
+@deployments.command("metrics")
+def metrics(
+    deployment: DeploymentId,
+    window: Annotated[str, typer.Option(help="Such as 30s, 15m or 1h")] = "1h",
+    output: Output = Format.TABLE,
+) -> None:
+    """Show requests, errors and latencies of every revision."""
+    columns = [
+        "deployment_id",
+        "window_seconds",
+        "covered_seconds",
+        "requests",
+        "error_rate",
+        "requests_per_second",
+    ]
+    show_parts(platform().deployments.get(deployment).metrics(window), output, columns, _TRAFFIC)
+
+
+@deployments.command("rollouts")
+def rollouts(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
+    """List the rollouts of a deployment, newest first."""
+    here = platform()
+    columns = ["rollout_id", "model_name", "model_version", "status", "reason", "requested_by", "created_at"]
+    show(here.deployments.rollouts(here.deployments.get(deployment).deployment_id), output, columns)
+
+
+@deployments.command("rollout")
+def rollout(rollout: RolloutId, output: Output = Format.TABLE) -> None:
+    """Show a rollout: its nine stages and its canary, and why it stopped."""
+    show_parts(platform().deployments.rollout(rollout), output, _ROLLOUT, _STAGES)
+
+
+@deployments.command("wait")
+def wait_for(
+    deployment: DeploymentId,
+    for_approval: Annotated[bool, typer.Option("--for-approval", help="Also while people decide")] = False,
+    timeout: Timeout = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Wait until the newest rollout is over.
+
+    Exit code 6 when people must approve it, 9 when it is still under way, 10 when it failed.
+    """
+    found = platform().deployments.get(deployment)
+    _finish(found, output, wait=True, for_approval=for_approval, timeout=timeout)
+
+
+@deployments.command("promote")
+def promote(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
+    """End a canary now, with all traffic on the new revision."""
+    show_parts(platform().deployments.get(deployment).promote(), output, _SHOWN, _REVISIONS)
+
+
+@deployments.command("rollback")
+def rollback(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
+    """Give all traffic back to the revision before, at once and without a question."""
+    show_parts(platform().deployments.get(deployment).rollback(), output, _SHOWN, _REVISIONS)
+
+
+@deployments.command("retire")
+def retire(deployment: DeploymentId, yes: Yes = False, output: Output = Format.TABLE) -> None:
+    """Stop serving; the endpoint answers 404 from then on."""
+    confirm(f"Stop serving {deployment}?", yes=yes)
+    show_parts(platform().deployments.get(deployment).retire(), output, _SHOWN, _REVISIONS)
+
+
+@deployments.command("cancel")
+def cancel(rollout: RolloutId, yes: Yes = False, output: Output = Format.TABLE) -> None:
+    """End a rollout; what served before goes on serving."""
+    confirm(f"End {rollout}?", yes=yes)
+    show(platform().deployments.cancel(rollout), output, _ROLLOUT)
+
+
+@deployments.command("predict")
+def predict(
+    deployment: DeploymentId,
+    instances: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--instance", "-i", metavar="JSON", help="A row, an object or an entity's key; repeatable"
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="JSON: a list of instances, or one; - is standard input")
+    ] = None,
+    output: Output = Format.JSON,
+) -> None:
+    """Ask for predictions, e.g. --instance '{"customer_id": "7590-VHVEG"}'."""
+    rows = [_json(text, "--instance") for text in instances or []]
+    if file is not None:
+        try:
+            text = sys.stdin.read() if str(file) == "-" else file.expanduser().read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint="--file") from None
+        found = _json(text, "--file")
+        found = found.get("instances", found) if isinstance(found, dict) else found
+        rows += found if isinstance(found, list) else [found]
+    if not rows:
+        raise typer.BadParameter("there is nothing to predict for: give --instance or --file")
+    show(platform().deployments.get(deployment).predict(rows), output)
+
+
+def _json(text: str, option: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"this is not JSON: {error}", param_hint=option) from None
+
+
+def _finish(
+    started: "Deployment", output: Format, *, wait: bool, for_approval: bool, timeout: float | None
+) -> None:
+    if wait:
+        from ml_platform.sdk.errors import DeploymentFailedError
+
+        try:
+            started.wait(timeout, for_approval=for_approval)
+        except DeploymentFailedError:
+            show_parts(started.rollout(), output, _ROLLOUT, _STAGES)
+            raise
+    show_parts(started, output, _SHOWN, _REVISIONS)
+    if not wait and output is Format.TABLE:
+        say(f"follow it: mlops deployments rollout {started.rollout_id}")
