@@ -74,7 +74,6 @@ with mlflow.start_run():
         model,
         name="model",
         signature=infer_signature(train[features], model.predict(train[features])),
-        input_example=train[features].head(3),
         pip_requirements="requirements.txt",
         serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE,
     )
@@ -125,15 +124,20 @@ def wait_for(client: httpx.Client, job_id: str, *statuses: str, within: float = 
 
 
 def train_sklearn(
-    client: httpx.Client, experiment: str, *, gate: Mapping[str, Any] | None, **config: Any
+    client: httpx.Client,
+    experiment: str,
+    *,
+    gate: Mapping[str, Any] | None,
+    register_as: str = "churn",
+    **config: Any,
 ) -> str:
-    """Submits the scikit-learn job, which registers `churn` when it passes the gate; answers its id."""
+    """Submits the scikit-learn job, which registers a model when it passes the gate; answers its id."""
     return submit(
         client,
         experiment,
         source=SKLEARN_SOURCE,
         config=config,
-        register_as={"name": "churn", "label": "churn", "gate": gate},
+        register_as={"name": register_as, "label": "churn", "gate": gate},
     )
 
 
