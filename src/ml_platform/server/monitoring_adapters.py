@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from ml_platform.contracts.deployments import CanaryPlan, DeployRequest, Environment, RevisionStatus
 from ml_platform.contracts.jobs import JobStatus, TrainRequest
-from ml_platform.kit.errors import NotFoundError
+from ml_platform.kit.errors import ConflictError, NotFoundError
 from ml_platform.kit.wiring import Components
 from ml_platform.services.access import Work
 from ml_platform.services.deployments import DeploymentService
@@ -47,7 +47,9 @@ class MonitoredDeployments:
             found.setdefault(deployment.id, (deployment, []))[1].append(revision)
         return [_served(deployment, revisions) for deployment, revisions in found.values()]
 
-    def request_rollout(self, work: Work, deployment_id: str, model_id: str, *, justification: str) -> str:
+    def request_rollout(
+        self, work: Work, deployment_id: str, model_id: str, *, justification: str
+    ) -> str | None:
         repository = DeploymentRepository(work.session, work.team_id)
         row = repository.deployment(deployment_id)
         last = repository.rollouts(deployment_id, before=None, limit=1)
@@ -62,7 +64,12 @@ class MonitoredDeployments:
             canary=canary,
         )
         service = DeploymentService(work, self._components.get(RolloutParts))
-        return service.deploy(model_id, request).rollout_id
+        try:
+            return service.deploy(model_id, request).rollout_id
+        except ConflictError as error:
+            if "rollout_id" in error.extra:  # another one is under way
+                return None
+            raise
 
 
 class MonitoredVersions:

@@ -39,10 +39,12 @@ class Deployments(Protocol):
         """Every deployment of the installation that serves."""
         ...
 
-    def request_rollout(self, work: Work, deployment_id: str, model_id: str, *, justification: str) -> str:
+    def request_rollout(
+        self, work: Work, deployment_id: str, model_id: str, *, justification: str
+    ) -> str | None:
         """Asks for a rollout of another version with the deployment's own settings; answers its id.
 
-        It passes the gates of any other rollout. Raises ConflictError while another one is under way.
+        It passes the gates of any other rollout. None while another one is under way.
         """
         ...
 

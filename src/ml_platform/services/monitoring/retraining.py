@@ -9,7 +9,7 @@ from ml_platform.contracts.monitoring import (
     RetrainingStatus,
 )
 from ml_platform.kit.durable import JSON, Flow, Retry, StepFailedError
-from ml_platform.kit.errors import ConflictError, NotFoundError
+from ml_platform.kit.errors import NotFoundError
 from ml_platform.kit.ids import new_id
 from ml_platform.services.access import Actor, Work, WorkFactory
 from ml_platform.services.alerts import AlertService, NewAlert
@@ -181,21 +181,20 @@ class _RetrainSteps:
 
     def deploy(self) -> bool:
         """Asks for the rollout, once; False while another one of the deployment is under way."""
-        try:
-            with self._factory.begin(self._actor) as work:
-                row = self._locked(work)
-                if row.rollout_id is None:
-                    row.rollout_id = self._deployments.request_rollout(
-                        work,
-                        row.deployment_id,
-                        str(row.model_id),
-                        justification=f"retrained because of drift, see check {row.check_id}",
-                    )
-                    row.status = RetrainingStatus.DEPLOYMENT_REQUESTED.value
-                    row.finished_at = work.clock()
-                    self._record(work, "retraining.deploy", {"rollout_id": row.rollout_id})
-        except ConflictError:
-            return False
+        with self._factory.begin(self._actor) as work:
+            row = self._locked(work)
+            if row.rollout_id is None:
+                rollout_id = self._deployments.request_rollout(
+                    work,
+                    row.deployment_id,
+                    str(row.model_id),
+                    justification=f"retrained because of drift, see check {row.check_id}",
+                )
+                if rollout_id is None:
+                    return False
+                row.rollout_id, row.finished_at = rollout_id, work.clock()
+                row.status = RetrainingStatus.DEPLOYMENT_REQUESTED.value
+                self._record(work, "retraining.deploy", {"rollout_id": rollout_id})
         return True
 
     def fail(self, reason: str) -> None:
