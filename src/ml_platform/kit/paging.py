@@ -37,9 +37,14 @@ def decode_cursor(cursor: str) -> Any:
 def text_cursor(cursor: str) -> str:
     """A cursor over a text key."""
     key = decode_cursor(cursor)
-    if not isinstance(key, str) or "\x00" in key:
+    if not isinstance(key, str) or not _storable(key):
         raise BadInputError.of("cursor", "is not a cursor that this API gave")
     return key
+
+
+def _storable(text: str) -> bool:
+    """Whether a database can be asked for it: neither NUL nor lone surrogates."""
+    return not any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in text)
 
 
 def number_cursor(cursor: str) -> int:

@@ -1,15 +1,20 @@
 """The control plane as an ASGI application: every slice's routes over the parts that settings chose."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.routing import compile_path
 
 from ml_platform.kit.db import Database
-from ml_platform.server import health, problems
+from ml_platform.server import docs, health, problems
+from ml_platform.server.bodies import JsonBodyMiddleware
 from ml_platform.server.compose import compose
+from ml_platform.server.gate import Gate
 from ml_platform.server.idempotency import IdempotencyMiddleware
 from ml_platform.server.metrics import ApiMetrics
 from ml_platform.server.middleware import RequestMiddleware
@@ -23,6 +28,13 @@ _DESCRIPTION = """From data to a governed, monitored production endpoint.
 Send `Authorization: Bearer <key>`. Errors are problems (RFC 9457) with a stable `code`. Lists are paged by
 `cursor`. A POST with an `Idempotency-Key` is carried out once, however often it is sent.
 """
+API = "/api/v1"
+
+
+def upload_paths() -> list[re.Pattern[str]]:
+    """The routes that take a file as their body: they describe it themselves."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return [compile_path(API + route.path)[0] for route in routes if route.openapi_extra]
 
 
 def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
@@ -40,7 +52,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
         finally:
             await anyio.to_thread.run_sync(parts.stop)
 
-    app = FastAPI(
+    app = docs.DescribedApp(
         title="ML Platform",
         version=release,
         description=_DESCRIPTION,
@@ -51,18 +63,22 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
     )
     app.state.components = parts.components
     problems.install(app)
-    api = APIRouter(prefix="/api/v1")
+    api = APIRouter(prefix=API)
     for router in ROUTERS:
         api.include_router(router)
     app.include_router(api)
     app.include_router(health.router)
+    app.include_router(docs.router)
     app.include_router(session_router)
     for path, mounted in parts.mounts:
         app.mount(path, mounted)
     app.add_middleware(IdempotencyMiddleware, database=parts.components.get(Database))
+    app.add_middleware(JsonBodyMiddleware)
+    app.add_middleware(Gate, components=parts.components)
     app.add_middleware(
         RequestMiddleware,
         metrics=metrics,
+        uploads=upload_paths(),
         max_body=settings.api.max_body_bytes,
         max_json=settings.api.max_json_bytes,
     )

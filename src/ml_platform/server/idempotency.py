@@ -6,7 +6,6 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +13,9 @@ from ml_platform.contracts.problems import ErrorCode
 from ml_platform.kit import idempotency
 from ml_platform.kit.clock import Clock, utc_now
 from ml_platform.kit.db import Database
+from ml_platform.server.bodies import is_json, replayable
 from ml_platform.server.problems import problem_response
+from ml_platform.services.access import Actor
 
 _KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
 _LARGEST_ANSWER = 256 * 1024
@@ -22,7 +23,11 @@ _API = "/api/"
 
 
 class IdempotencyMiddleware:
-    """Stands inside the request middleware, so that what it reads is bounded already."""
+    """Stands behind the gate and the bounds: who is not known leaves no trace here and is told nothing.
+
+    A key belongs to the caller's API key (or session's user) and team. An answer that says `no-store`
+    holds a secret: it is told once and not kept.
+    """
 
     def __init__(self, app: ASGIApp, *, database: Database, clock: Clock = utc_now) -> None:
         self._app = app
@@ -37,7 +42,7 @@ class IdempotencyMiddleware:
             or key is None
             or scope["method"] != "POST"
             or not scope["path"].startswith(_API)
-            or "authorization" not in headers
+            or "actor" not in scope["state"]
         ):
             await self._app(scope, receive, send)
             return
@@ -52,7 +57,8 @@ class IdempotencyMiddleware:
             await response(scope, receive, send)
             return
         fingerprint, receive = await _fingerprint(scope, headers, receive)
-        row_id = _digest(headers["authorization"], headers.get("mlops-team", ""), key)
+        actor: Actor = scope["state"]["actor"]
+        row_id = _digest(actor.key_id or actor.actor_id, actor.team_id, key)
         known = await run_in_threadpool(idempotency.begin, self._database, row_id, fingerprint, self._clock())
         if known is not None:
             await _replay(request_id, known, fingerprint)(scope, receive, send)
@@ -76,18 +82,9 @@ def _digest(*parts: str) -> str:
 async def _fingerprint(scope: Scope, headers: Headers, receive: Receive) -> tuple[str, Receive]:
     """What the key stands for: route, query and JSON body; of an upload, its length."""
     target = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
-    if "json" not in headers.get("content-type", ""):
+    if scope["state"].get("upload") or not is_json(headers):
         return _digest(target, headers.get("content-length", "")), receive
-    body = await Request(scope, receive).body()
-    sent = False
-
-    async def again() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
+    body, again = await replayable(scope, receive)
     return _digest(target, hashlib.sha256(body).hexdigest()), again
 
 
@@ -112,7 +109,7 @@ def _replay(request_id: str, known: idempotency.IdempotencyRow, fingerprint: str
         request_id,
         status=409,
         code=ErrorCode.CONFLICT if carried_out else ErrorCode.IN_PROGRESS,
-        detail="this request was carried out, but its answer was lost"
+        detail="this request was carried out, but its answer is not kept"
         if carried_out
         else "the first request with this key is still being carried out",
         hint="look at the list of what you created" if carried_out else "ask again in a moment",
@@ -137,7 +134,10 @@ class _Recorder:
         """What is worth keeping: a success that was sent; a refusal had no effect and may be tried again."""
         if self._start is None or self._start["status"] >= 400 or len(self._body) > _LARGEST_ANSWER:
             return None
-        content_type = Headers(raw=self._start["headers"]).get("content-type", "application/json")
+        headers = Headers(raw=self._start["headers"])
+        if "no-store" in headers.get("cache-control", ""):
+            return None
+        content_type = headers.get("content-type", "application/json")
         return {
             "status": self._start["status"],
             "content_type": content_type,

@@ -2,17 +2,18 @@
 
 import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ml_platform.contracts.problems import ErrorCode
 from ml_platform.kit.ids import new_id
+from ml_platform.server import problems
 from ml_platform.server.metrics import ApiMetrics
-from ml_platform.server.problems import problem_response
 
 _log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9_.:-]{8,128}$")
@@ -27,12 +28,22 @@ SECURITY_HEADERS = {
 class RequestMiddleware:
     """Gives each request an id, bounds its body, counts and times it, and logs it once.
 
-    Bodies are bounded by what arrives, not by what `Content-Length` says of it.
+    Bodies are bounded by what arrives, not by what `Content-Length` says of it. Only `uploads` (paths
+    that stream to disk) may be large: every other route holds its body in memory.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: ApiMetrics, max_body: int, max_json: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: ApiMetrics,
+        uploads: Sequence[re.Pattern[str]],
+        max_body: int,
+        max_json: int,
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._uploads = uploads
         self._max_body = max_body
         self._max_json = max_json
 
@@ -47,28 +58,21 @@ class RequestMiddleware:
         state["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        bounded = _BoundedBody(receive, self._limit(headers))
+        state["upload"] = any(path.match(scope["path"]) for path in self._uploads)
+        large = state["upload"] or _is_mlflow(scope)
+        bounded = _BoundedBody(receive, self._max_body if large else self._max_json)
         answer = _Answer(send, request_id)
         started = time.perf_counter()
         try:
             if bounded.refuses(headers):
-                raise _TooLargeError  # noqa: TRY301 - one place answers it
+                raise _TooLargeError(bounded.limit)  # noqa: TRY301 - one place answers it
             await self._app(scope, bounded, answer)
-        except _TooLargeError:
-            if not answer.started:
-                response = problem_response(
-                    request_id,
-                    status=413,
-                    code=ErrorCode.TOO_LARGE,
-                    detail=f"the body is larger than {bounded.limit} bytes",
-                )
-                await response(scope, receive, answer)
+        except Exception as error:  # answered here, inside of the request's id, headers and metrics
+            if answer.started:
+                raise
+            await problems.answer(Request(scope), error)(scope, receive, answer)
         finally:
             self._observe(scope, answer.status, time.perf_counter() - started)
-
-    def _limit(self, headers: Headers) -> int:
-        kind = headers.get("content-type", "")
-        return self._max_json if "json" in kind else self._max_body
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
         route = scope.get("route")
@@ -89,8 +93,11 @@ def _is_mlflow(scope: Scope) -> bool:
     return str(scope["path"]).startswith("/mlflow")
 
 
-class _TooLargeError(Exception):
-    pass
+class _TooLargeError(HTTPException):
+    """An HTTP exception, so that whoever reads the body in between lets it pass."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"the body is larger than {limit} bytes")
 
 
 class _BoundedBody:
@@ -108,7 +115,7 @@ class _BoundedBody:
         if message["type"] == "http.request":
             self._seen += len(message.get("body", b""))
             if self._seen > self.limit:
-                raise _TooLargeError
+                raise _TooLargeError(self.limit)
         return message
 
 

@@ -1,5 +1,6 @@
 """Every error of our own API as a problem (RFC 9457)."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -7,7 +8,8 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from ml_platform.contracts.problems import ErrorCode, FieldProblem, Problem, title_of
@@ -29,12 +31,13 @@ _CODES = {
 
 def install(app: FastAPI) -> None:
     """Adds the handlers of all errors."""
-    app.add_exception_handler(AppError, _app_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(IntegrityError, _integrity_error)
-    app.add_exception_handler(OperationalError, _database_away)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+def answer(request: Request, error: Exception) -> JSONResponse:
+    """The answer to an error that was raised outside of any route."""
+    return next(_HANDLERS[kind] for kind in type(error).__mro__ if kind in _HANDLERS)(request, error)
 
 
 def problem_response(
@@ -60,11 +63,20 @@ def problem_response(
         **(extra or {}),
     )
     return JSONResponse(
-        finite(body.model_dump(mode="json", exclude_none=True)),
+        _readable(finite(body.model_dump(exclude_none=True))),
         status_code=status,
         media_type="application/problem+json",
         headers=headers,
     )
+
+
+def _readable(value: Any) -> Any:
+    """Text that has an encoding: callers may name things in lone surrogates."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    return [_readable(item) for item in value] if isinstance(value, list) else value
 
 
 def _request_id(request: Request) -> str | None:
@@ -147,3 +159,15 @@ def _unexpected(request: Request, _error: Exception) -> JSONResponse:
         detail="something of ours failed; it was logged under the request id",
         hint="mlops logs api",
     )
+
+
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] = {
+    AppError: _app_error,
+    RequestValidationError: _validation_error,
+    HTTPException: _http_error,
+    IntegrityError: _integrity_error,
+    OperationalError: _database_away,
+    InterfaceError: _database_away,
+    PoolTimeoutError: _database_away,
+    Exception: _unexpected,
+}

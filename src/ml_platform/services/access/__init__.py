@@ -1,7 +1,7 @@
 """Who asks, whether they may, and the unit of work in which they do it."""
 
 from ml_platform.services.access.actor import Actor
-from ml_platform.services.access.dependencies import ComponentsOf, provided, requires
+from ml_platform.services.access.dependencies import ComponentsOf, authenticate, provided, requires
 from ml_platform.services.access.interfaces import (
     AuditRecorder,
     Authenticator,
@@ -21,6 +21,7 @@ __all__ = [
     "Resource",
     "Work",
     "WorkFactory",
+    "authenticate",
     "provided",
     "requires",
 ]

@@ -20,6 +20,7 @@ class Actor:
     team_name: str = ""
     memberships: dict[str, frozenset[Role]] = field(default_factory=dict)
     key_id: str | None = None
+    narrowed: bool = False  # by a key that gives less than its owner has
     source: str | None = None  # the address from which the request came
 
     @property

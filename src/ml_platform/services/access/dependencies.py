@@ -58,7 +58,10 @@ def requires(permission: Permission) -> Any:
 
 
 def authenticate(request: Request, components: Components) -> Actor:
-    """The actor of a request, by bearer token or by browser session."""
+    """The actor of a request, by bearer token or by browser session; asked for once a request."""
+    known: Actor | None = getattr(request.state, "actor", None)
+    if known is not None:
+        return known
     authenticator = components.get(Authenticator)
     team = request.headers.get(TEAM_HEADER)
     source = request.client.host if request.client else None

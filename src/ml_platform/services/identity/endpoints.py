@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParam
 
 from ml_platform.contracts.base import Page, Slug
@@ -26,7 +26,8 @@ from ml_platform.services.identity.service import IdentityService
 
 router = APIRouter()
 
-KeyId = Annotated[str, PathParam(max_length=64)]
+KeyId = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
+_NOT_KEPT = {"cache-control": "no-store"}  # nor by us, for a repeated Idempotency-Key
 
 
 @router.get("/whoami", tags=["identity"])
@@ -90,8 +91,11 @@ def activate_user(user: Slug, work: Annotated[Work, requires(Permission.MANAGE_P
 
 
 @router.post("/keys", status_code=201, tags=["keys"])
-def create_key(body: KeyCreate, work: Annotated[Work, requires(Permission.READ)]) -> KeyCreated:
+def create_key(
+    body: KeyCreate, work: Annotated[Work, requires(Permission.READ)], response: Response
+) -> KeyCreated:
     """A key for yourself, or, with `manage_team`, for another member. The token is shown this once."""
+    response.headers.update(_NOT_KEPT)
     return IdentityService(work).create_key(body)
 
 
@@ -111,6 +115,9 @@ def revoke_key(key_id: KeyId, work: Annotated[Work, requires(Permission.READ)]) 
 
 
 @router.post("/sign-in-links", status_code=201, tags=["identity"])
-def create_sign_in_link(request: Request, work: Annotated[Work, requires(Permission.READ)]) -> SignInLink:
+def create_sign_in_link(
+    request: Request, response: Response, work: Annotated[Work, requires(Permission.READ)]
+) -> SignInLink:
     """A one-time link that opens a browser session for you."""
+    response.headers.update(_NOT_KEPT)
     return IdentityService(work).create_sign_in_link(str(request.base_url))

@@ -143,6 +143,7 @@ class IdentityService:
 
     def create_key(self, body: KeyCreate) -> KeyCreated:
         """A key for oneself, or, with `manage_team`, for another member of the team."""
+        self._refuse_narrowed("makes no further keys")
         actor = self._work.actor
         owner = self._user(body.user) if body.user else self._user(actor.actor_id)
         if owner.id != actor.actor_id:
@@ -224,6 +225,7 @@ class IdentityService:
 
     def create_sign_in_link(self, base_url: str) -> SignInLink:
         """A link that opens one browser session for the caller; its code is spent by the first use."""
+        self._refuse_narrowed("opens no browser session")
         code = secrets.token_urlsafe(32)
         expires = self._work.clock() + _LINK_LIFE
         self._work.session.add(
@@ -239,6 +241,11 @@ class IdentityService:
         return SignInLink(url=f"{base_url.rstrip('/')}/login#code={code}", expires_at=expires)
 
     # -- parts
+
+    def _refuse_narrowed(self, what: str) -> None:
+        """A key that was narrowed must not be a way to all that its owner may do."""
+        if self._work.actor.narrowed:
+            raise ForbiddenError(f"a key that is narrowed to some roles {what}", hint="use an own, full key")
 
     def _own_team(self, name: str) -> TeamRow:
         row = self._repository.team(name)

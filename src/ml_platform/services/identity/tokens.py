@@ -115,5 +115,6 @@ def _actor_of(
         team_name=team.name,
         memberships=memberships,
         key_id=key.id if key else None,
+        narrowed=key is not None and key.roles is not None,
         source=source,
     )
