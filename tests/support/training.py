@@ -98,14 +98,14 @@ class TrainedTeam:
 def create_experiment(client: httpx.Client, name: str = "experiment") -> str:
     answer = client.post("/experiments", json={"name": name})
     assert answer.status_code == 201, answer.text
-    return answer.json()["experiment_id"]
+    return str(answer.json()["experiment_id"])
 
 
 def submit(client: httpx.Client, experiment: str, **request: Any) -> str:
     """Submits a job, by default of inline files; answers its id."""
     answer = client.post(f"/experiments/{experiment}/train", json=request)
     assert answer.status_code == 202, answer.text
-    return answer.json()["job_id"]
+    return str(answer.json()["job_id"])
 
 
 def submit_script(client: httpx.Client, experiment: str, text: str, **request: Any) -> str:

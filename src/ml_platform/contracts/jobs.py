@@ -61,7 +61,9 @@ class TrainRequest(RequestModel):
         default=None, description="A file inside the source; default: requirements.txt, when there is one"
     )
     args: list[Argument] = Field(default_factory=list, max_length=100)
-    config: JsonObject = Field(default_factory=dict, description="The script finds it as JSON in MLOPS_CONFIG")
+    config: JsonObject = Field(
+        default_factory=dict, description="The script finds it as JSON in MLOPS_CONFIG"
+    )
     inputs: dict[InputName, InputReference] = Field(
         default_factory=dict,
         max_length=50,
