@@ -29,6 +29,7 @@ from ml_platform.contracts.bundles import (
     encode_manifest,
 )
 from ml_platform.contracts.problems import ErrorCode
+from ml_platform.kit.clock import utc_now
 from ml_platform.kit.db import Database
 from ml_platform.kit.errors import ConflictError
 from ml_platform.kit.ids import new_id
@@ -57,7 +58,7 @@ def answers(scores: dict[str, int], reason: str = "as agreed") -> dict[str, Any]
 
 
 class LinearTools:
-    """Models are `model.json`: `{"bias", "metrics", "dangerous", "fragile", "slow_build"}`."""
+    """Models are `model.json`: `{"bias", "metrics", "dangerous", "fragile", "unloadable"}`."""
 
     def __init__(self) -> None:
         self.builds = 0
@@ -100,7 +101,8 @@ class LinearTools:
 
 
 def _read(source: Path) -> dict[str, Any]:
-    return json.loads((source / "model.json").read_text())
+    model: dict[str, Any] = json.loads((source / "model.json").read_text())
+    return model
 
 
 def _write_bundle(directory: Path, model: dict[str, Any], features: FeatureRequest | None) -> None:
@@ -168,7 +170,7 @@ def plant(
             name=name,
             description=None,
             created_by="test",
-            created_at=_now(),
+            created_at=utc_now(),
         )
         if taken == 0:
             session.add(moment)
@@ -204,16 +206,15 @@ def plant(
                 description=None,
                 status="registered",
                 created_by="test",
-                created_at=_now(),
+                created_at=utc_now(),
             )
         )
     return version
 
 
-def _now() -> Any:
-    from ml_platform.kit.clock import utc_now
-
-    return utc_now()
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 @dataclass
@@ -226,6 +227,7 @@ class Bench:
     inference_url: str
     team: str = ""
     people: dict[str, Caller] = field(default_factory=dict)
+    caller: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=20))
 
     def new_team(self) -> str:
         self.team = self.platform.new_team("rollout")
@@ -256,30 +258,30 @@ class Bench:
             f"/models/{model}/deploy", json={"environment": environment, **body}
         )
         assert answer.status_code == 202, answer.text
-        return answer.json()
+        return _object(answer)
 
     def rollout(self, accepted: dict[str, Any]) -> dict[str, Any]:
         answer = self.engineer.client.get(f"/rollouts/{accepted['rollout_id']}")
         assert answer.status_code == 200, answer.text
-        return answer.json()
+        return _object(answer)
 
     def deployment(self, accepted: dict[str, Any]) -> dict[str, Any]:
-        return self.engineer.client.get(f"/deployments/{accepted['deployment_id']}").json()
+        return _object(self.engineer.client.get(f"/deployments/{accepted['deployment_id']}"))
 
     def until(self, accepted: dict[str, Any], *statuses: str, within: float = 60) -> dict[str, Any]:
         """Waits until a rollout has one of these statuses."""
 
-        def look() -> dict[str, Any] | None:
+        def look() -> dict[str, Any]:
             found = self.rollout(accepted)
             over = found["status"] in ("succeeded", "failed", "cancelled", "rolled_back")
             assert not over or found["status"] in statuses, (found["status"], found["reason"])
-            return found if found["status"] in statuses else None
+            return found if found["status"] in statuses else {}
 
         return eventually(look, within=within, what=f"rollout {' or '.join(statuses)}")
 
     def approval(self, accepted: dict[str, Any]) -> dict[str, Any]:
         found = self.until(accepted, "pending_approval")
-        return self.engineer.client.get(f"/approvals/{found['approval_id']}").json()
+        return _object(self.engineer.client.get(f"/approvals/{found['approval_id']}"))
 
     def vote(self, approval: dict[str, Any], who: Caller, verdict: str = "approve") -> httpx.Response:
         return who.client.post(
@@ -287,11 +289,10 @@ class Bench:
         )
 
     def predict(self, accepted: dict[str, Any], value: float = 1.0) -> httpx.Response:
-        return httpx.post(
+        return self.caller.post(
             accepted["endpoint"],
             json={"instances": [{"x0": value}]},
             headers={"authorization": f"Bearer {self.engineer.token}"},
-            timeout=20,
         )
 
     def answers_with(self, accepted: dict[str, Any], expected: float, within: float = 20) -> None:

@@ -32,7 +32,7 @@ def inference(platform: RunningPlatform, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def bench(
     platform: RunningPlatform, inference: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Bench:
+) -> Iterator[Bench]:
     """A fresh team; rollouts of this test use small models and look often."""
     parts = platform.runtime.components.get(RolloutParts)
     tools = LinearTools()
@@ -44,4 +44,6 @@ def bench(
     monkeypatch.setattr(parts, "settings", quick)
     found = Bench(platform, tmp_path / "models", tools, inference.base)
     found.new_team()
-    return found
+    yield found
+    found.caller.close()
+    client.close()
