@@ -11,7 +11,11 @@ COMMANDS = {
     "doctor": Entry(f"{_CLI}.local", "doctor", "Look for what usually goes wrong"),
     "logs": Entry(f"{_CLI}.local", "logs", "Show the log of one of the platform's processes"),
     "reset": Entry(f"{_CLI}.local", "reset", "Stop the platform and delete everything that it has stored"),
-    "demo": Entry(f"{_CLI}.demo.command", "demo", "Take a real model from data to monitored production"),
+    "demo": Entry(
+        f"{_CLI}.demo.command",
+        "demo",
+        "Start the platform and take the churn model from real data to governed, monitored production",
+    ),
     "services": Entry(f"{_CLI}.services", "services", "Describe the services that run, as YAML"),
     "login": Entry(f"{_CLI}.identity", "login", "Keep a key in the profile, or open a browser session"),
     "whoami": Entry(f"{_CLI}.identity", "whoami", "Say whose key this is, and what it may do"),

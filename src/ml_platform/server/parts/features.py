@@ -12,13 +12,17 @@ from ml_platform.services.features import (
     FeatureLookups,
     MaterializeWorkflow,
     OnlineLookups,
+    TableInputs,
 )
+from ml_platform.services.training import InputSource
 
 
 def compose(runtime: Runtime) -> None:
     parts = runtime.components
     engine = parts.provide(FeatureEngine, FeastEngine(runtime.settings.home / "features"))
     parts.provide(FeatureLookups, OnlineLookups(parts.get(Database), engine))
+    inputs = TableInputs(engine, parts.get(DatasetStore), parts.get(ObjectStorage))
+    parts.provide(InputSource, inputs)
     workflow = MaterializeWorkflow(
         parts.get(WorkFactory), engine, parts.get(DatasetStore), parts.get(ObjectStorage)
     )

@@ -1,6 +1,7 @@
 """Features: defined once, joined point-in-time for training, looked up online for predictions."""
 
 from ml_platform.services.features.endpoints import router
+from ml_platform.services.features.inputs import TableInputs
 from ml_platform.services.features.interfaces import FeatureEngine, ViewDefinition
 from ml_platform.services.features.lookups import FeatureLookups, OnlineLookups
 from ml_platform.services.features.service import FeatureService
@@ -12,6 +13,7 @@ __all__ = [
     "FeatureService",
     "MaterializeWorkflow",
     "OnlineLookups",
+    "TableInputs",
     "ViewDefinition",
     "router",
 ]

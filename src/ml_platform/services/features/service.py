@@ -89,22 +89,23 @@ class FeatureService:
         return ViewDefinition(
             name=row.name,
             entities=dict(row.entities),
-            source=self._source(row.dataset, row.dataset_version),
+            source=self.dataset_file(row.dataset, row.dataset_version)[1],
             timestamp_field=row.timestamp_field,
             features=dict(row.features),
             ttl_seconds=row.ttl_seconds,
             description=row.description or "",
         )
 
-    def _source(self, dataset: str, version: int) -> Path:
-        row, _ = self._datasets.find(dataset, version)
-        key = f"{row.team_id}/feature-sources/{row.id}-v{version}.parquet"
+    def dataset_file(self, dataset: str, version: int | None) -> tuple[int, Path]:
+        """A version of a dataset (None: the newest) as a Parquet file, exported once; with its number."""
+        row, found = self._datasets.find(dataset, version)
+        key = f"{row.team_id}/dataset-files/{row.id}-v{found.version}.parquet"
         if not self._storage.exists(key):
             with tempfile.TemporaryDirectory(prefix="mlops-source-") as folder:
                 target = Path(folder) / "source.parquet"
-                self._datasets.export(dataset, version, target)
+                self._datasets.export(dataset, found.version, target)
                 self._storage.put_file(key, target)
-        return self._storage.path(self._storage.uri(key))
+        return found.version, self._storage.path(self._storage.uri(key))
 
     def get_view(self, name: str) -> FeatureView:
         return _view(self._view_row(name))

@@ -1,0 +1,34 @@
+"""`mlops demo`."""
+
+from ml_platform.cli.context import Output
+from ml_platform.cli.demo.stage import Narrator
+from ml_platform.cli.local import Home, start
+from ml_platform.cli.output import Format, show
+
+
+def demo(home: Home = None, output: Output = Format.TABLE) -> None:
+    """Start the platform and take the churn model from real data to governed, monitored production.
+
+    It leaves the platform running and may be run again.
+    """
+    from ml_platform.cli.demo.script import run
+    from ml_platform.sdk import Platform
+
+    narrator = Narrator()
+    with narrator.step(1, "The platform starts"):
+        started = start(home)
+        narrator.tell(f"API {started['api']}, predictions {started['inference']}, state in {started['home']}")
+    with Platform(url=started["api"], key=started["key"]) as admin:
+        deployment = run(admin, narrator)
+    narrator.close(
+        [
+            "",
+            f"The platform runs on in the background; its state is in {started['home']}.",
+            f"  API docs         {started['docs']}",
+            f"  MLflow's screens {started['mlflow']}",
+            f"  Sign in (once)   {started['sign_in']}",
+            "  Another link     mlops login --web",
+            "  Stop it          mlops down",
+        ]
+    )
+    show({"deployment_id": deployment.deployment_id, "endpoint": deployment.endpoint}, output)
