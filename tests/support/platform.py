@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from ml_platform.server.app import create_app
@@ -26,7 +27,8 @@ _numbers = itertools.count(1)
 class RunningPlatform:
     """Where it listens, what it is made of, and clients for whoever asks."""
 
-    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+    def __init__(self, settings: Settings, runtime: Runtime, app: FastAPI) -> None:
+        self.app = app
         self.settings = settings
         self.runtime = runtime
         self.url = settings.api_url
@@ -97,7 +99,8 @@ def running_platform(
     changes.setdefault("jobs", {}).setdefault("environments_dir", shared_environments())
     settings = Settings(home=home, **changes)
     runtime = compose(settings)
-    config = uvicorn.Config(create_app(settings, runtime), log_config=None, lifespan="on")
+    app = create_app(settings, runtime)
+    config = uvicorn.Config(app, log_config=None, lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
@@ -106,7 +109,7 @@ def running_platform(
         assert thread.is_alive(), "the control plane did not start"
         assert time.monotonic() < deadline, "the control plane did not start in time"
         time.sleep(0.01)
-    running = RunningPlatform(settings, runtime)
+    running = RunningPlatform(settings, runtime, app)
     try:
         yield running
     finally:

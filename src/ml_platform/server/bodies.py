@@ -1,6 +1,7 @@
 """JSON bodies that have one meaning: no doubled keys, no broken text, no bottomless nesting."""
 
 import json
+import re
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -15,7 +16,11 @@ _LARGE = 64 * 1024
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class _DoubledKeyError(ValueError):
+_SUSPICIOUS = re.compile(rb"\\u(?:0000|d[89a-f])", re.IGNORECASE)
+"""Only text with one of these escapes can hold NUL or half a surrogate pair."""
+
+
+class _RefusedError(ValueError):
     pass
 
 
@@ -76,9 +81,23 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise _DoubledKeyError(f"{key[:100]!a} stands in one object twice")
+            raise _RefusedError(f"{key[:100]!a} stands in one object twice")
         found[key] = value
     return found
+
+
+def _check_text(value: Any, path: str) -> None:
+    """No database and no file name takes NUL, no encoding a lone surrogate."""
+    if isinstance(value, str):
+        if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in value):
+            raise _RefusedError(f"{path or 'the text'} holds a NUL character or half a surrogate pair")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_text(item, f"{path}[{number}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_text(key, f"a key of {path or 'the object'}")
+            _check_text(item, f"{path}.{key}"[-200:].lstrip("."))
 
 
 def _fault(body: bytes) -> str | None:
@@ -86,8 +105,10 @@ def _fault(body: bytes) -> str | None:
     if not body.strip():
         return None
     try:
-        json.loads(body, object_pairs_hook=_once)
-    except _DoubledKeyError as error:
+        value = json.loads(body, object_pairs_hook=_once)
+        if _SUSPICIOUS.search(body):
+            _check_text(value, "")
+    except _RefusedError as error:
         return str(error)
     except json.JSONDecodeError as error:
         return f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"

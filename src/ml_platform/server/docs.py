@@ -26,11 +26,11 @@ class DescribedApp(FastAPI):
     """FastAPI describes errors that it never sends here; this one says what callers get: problems."""
 
     def openapi(self) -> dict[str, Any]:
-        if self.openapi_schema is None:
-            super().openapi()
-            assert self.openapi_schema is not None
-            _add_problems(self.openapi_schema)
-        return self.openapi_schema
+        described = self.openapi_schema is not None
+        schema = super().openapi()
+        if not described:
+            _add_problems(schema)
+        return schema
 
 
 def _add_problems(schema: dict[str, Any]) -> None:

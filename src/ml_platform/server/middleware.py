@@ -66,6 +66,8 @@ class RequestMiddleware:
         try:
             if bounded.refuses(headers):
                 raise _TooLargeError(bounded.limit)  # noqa: TRY301 - one place answers it
+            if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
+                raise HTTPException(400, "the address holds a NUL character")  # noqa: TRY301 - as above
             await self._app(scope, bounded, answer)
         except Exception as error:  # answered here, inside of the request's id, headers and metrics
             if answer.started:

@@ -8,7 +8,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -138,6 +138,17 @@ def _integrity_error(request: Request, _error: Exception) -> JSONResponse:
     )
 
 
+def _unstorable(request: Request, _error: Exception) -> JSONResponse:
+    """A last net: what reaches the database is checked before, so this is logged as ours to mend."""
+    _log.error("database.refused_value", exc_info=True)
+    return problem_response(
+        _request_id(request),
+        status=422,
+        code=ErrorCode.INVALID_INPUT,
+        detail="a value is outside of what can be stored",
+    )
+
+
 def _database_away(request: Request, _error: Exception) -> JSONResponse:
     _log.error("database.unavailable", exc_info=True)
     return problem_response(
@@ -168,6 +179,7 @@ _HANDLERS: dict[type[Exception], Callable[[Request, Exception], JSONResponse]] =
     IntegrityError: _integrity_error,
     OperationalError: _database_away,
     InterfaceError: _database_away,
+    DataError: _unstorable,
     PoolTimeoutError: _database_away,
     Exception: _unexpected,
 }
