@@ -1,11 +1,17 @@
 """Rollouts from the request to traffic, through the nine stages, on a real inference server."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ml_platform.kit.db import Database
+from ml_platform.services.access import Actor
+from ml_platform.services.deployments import RolloutParts
+from ml_platform.services.deployments.approving import ApprovalStage
+from ml_platform.services.deployments.runner import StageRunner
+from ml_platform.services.governance import ApprovalRow
 from ml_platform.services.registry.tables import ModelVersionRow
 from tests.support.crash import eventually
 from tests.support.rollouts import HIGH, LOW, MEDIUM, Bench
@@ -201,6 +207,29 @@ class TestApproval:
         bench.engineer.client.post(f"/rollouts/{answer.json()['rollout_id']}/cancel")
         late = bench.vote(approval, bench.person("senior_data_scientist"))
         assert (late.status_code, late.json()["code"]) == (409, "conflict")
+
+    def test_one_that_nobody_decided_in_time_has_lapsed(self, bench: Bench) -> None:
+        bench.plant("plain")
+        bench.assess("plain", MEDIUM)
+        accepted = bench.deploy("plain", "production")
+        approval = bench.approval(accepted)
+        parts = bench.platform.runtime.components.get(RolloutParts)
+        with bench.platform.runtime.components.get(Database).write() as session:
+            row = session.get(ApprovalRow, approval["approval_id"])
+            assert row is not None
+            assert row.expires_at - row.created_at == timedelta(hours=48)
+            row.expires_at = row.created_at
+            team_id = row.team_id
+        url = f"/approvals/{approval['approval_id']}"
+        assert bench.engineer.client.get(url).json()["status"] == "lapsed"
+        late = bench.vote(approval, bench.person("manager"))
+        assert late.status_code == 409
+        assert "lapsed" in late.json()["detail"]
+        actor = Actor.system("rollout", team_id=team_id, team_name=bench.team)
+        runner = StageRunner(parts, accepted["rollout_id"], actor)
+        assert ApprovalStage(runner).settle() is False
+        rollout = bench.until(accepted, "failed")
+        assert "lapsed" in rollout["reason"]
 
 
 class TestAVoidApproval:
