@@ -17,7 +17,9 @@ RoleOption = Annotated[list[str] | None, typer.Option("--role", "-r", help="May 
 
 
 def login(
-    url: Annotated[str | None, typer.Option(help="Address of the platform")] = None,
+    url: Annotated[
+        str | None, typer.Option(envvar="MLOPS_API_URL", help="Address of the platform [the profile's]")
+    ] = None,
     team: Annotated[str | None, typer.Option(help="Team to work in")] = None,
     web: Annotated[bool, typer.Option("--web", help="Print a one-time link for the browser")] = False,
 ) -> None:
@@ -32,9 +34,14 @@ def login(
         sys.stdout.write(platform().identity.create_sign_in_link().url + "\n")
         return
     profile = read_profile()
-    address = url or profile.get("url") or typer.prompt("Address of the platform", err=True)
+    address = url or profile.get("url")
+    if not address and not sys.stdin.isatty():
+        raise typer.BadParameter("say where the platform is", param_hint="--url")
+    address = address or typer.prompt("Address of the platform", err=True)
     key = typer.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     key = key.strip()
+    if not key:
+        raise typer.BadParameter("no key was given: type it, or send it on standard input")
     me = Platform(url=address, key=key, team=team).identity.whoami()
     path = write_profile({"url": address, "key": key, "team": team})
     say(f"signed in as {me.name} in team {me.team}; the key is in {path}")
@@ -47,11 +54,13 @@ def whoami(output: Output = Format.TABLE) -> None:
 
 @teams.command("create")
 def create_team(name: str, description: str | None = None, output: Output = Format.TABLE) -> None:
+    """Make a team."""
     show(platform().identity.create_team(name, description), output)
 
 
 @teams.command("list")
 def list_teams(output: Output = Format.TABLE) -> None:
+    """List the teams that one is in; an administrator sees all."""
     show(platform().identity.list_teams(), output, ["name", "description", "created_at"])
 
 
@@ -75,11 +84,13 @@ def create_user(
     admin: Annotated[bool, typer.Option("--admin", help="An administrator of the installation")] = False,
     output: Output = Format.TABLE,
 ) -> None:
+    """Make a user, who can do nothing before being a member of a team."""
     show(platform().identity.create_user(name, display_name=display_name, admin=admin), output)
 
 
 @users.command("list")
 def list_users(output: Output = Format.TABLE) -> None:
+    """List users."""
     show(platform().identity.list_users(), output, ["name", "display_name", "admin", "active", "created_at"])
 
 
@@ -92,6 +103,7 @@ def deactivate_user(name: str, yes: Yes = False, output: Output = Format.TABLE) 
 
 @users.command("activate")
 def activate_user(name: str, output: Output = Format.TABLE) -> None:
+    """Take a user's keys again."""
     show(platform().identity.set_user_active(name, active=True), output)
 
 
@@ -110,6 +122,7 @@ def create_key(
 
 @keys.command("list")
 def list_keys(output: Output = Format.TABLE) -> None:
+    """List keys, without their tokens."""
     columns = ["key_id", "name", "user_name", "roles", "created_at", "expires_at", "revoked_at"]
     show(platform().identity.list_keys(), output, columns)
 

@@ -32,18 +32,22 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(version("ml-platform") + "\n")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop", is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version and stop", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
     """From data to a governed, monitored production endpoint."""
-    if version:
-        from importlib.metadata import version as version_of
-
-        sys.stdout.write(version_of("ml-platform") + "\n")
-        raise typer.Exit
 
 
 def main() -> None:

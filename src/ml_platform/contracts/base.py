@@ -36,6 +36,21 @@ def _plain_json(value: Any, depth: int = 0) -> Any:
     if depth > 20:
         msg = "must not nest deeper than 20 levels"
         raise ValueError(msg)
+    if isinstance(value, dict):
+        _bounded(len(value), 1_000, "keys in one object")
+        for key, item in value.items():
+            _printable(str(key))
+            _plain_json(item, depth + 1)
+    elif isinstance(value, list):
+        _bounded(len(value), 100_000, "items in one list")
+        for item in value:
+            _plain_json(item, depth + 1)
+    else:
+        _plain_scalar(value)
+    return value
+
+
+def _plain_scalar(value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         msg = "must not hold NaN or Infinity"
         raise ValueError(msg)
@@ -44,20 +59,12 @@ def _plain_json(value: Any, depth: int = 0) -> Any:
         raise ValueError(msg)
     if isinstance(value, str):
         _printable(value)
-    elif isinstance(value, dict):
-        if len(value) > 1_000:
-            msg = "must not hold more than 1,000 keys in one object"
-            raise ValueError(msg)
-        for key, item in value.items():
-            _printable(str(key))
-            _plain_json(item, depth + 1)
-    elif isinstance(value, list):
-        if len(value) > 100_000:
-            msg = "must not hold more than 100,000 items in one list"
-            raise ValueError(msg)
-        for item in value:
-            _plain_json(item, depth + 1)
-    return value
+
+
+def _bounded(size: int, most: int, what: str) -> None:
+    if size > most:
+        msg = f"must not hold more than {most:,} {what}"
+        raise ValueError(msg)
 
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_plain_json)]

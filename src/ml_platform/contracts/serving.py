@@ -252,6 +252,8 @@ def _check_endpoint(endpoint: ServingEndpoint) -> None:
         if not math.isfinite(revision.weight) or revision.weight < 0:
             raise SnapshotError(f"endpoints: the weight of {revision.revision_id} must be 0 or more")
         if not (_TEXT.match(revision.model_name) and _TEXT.match(revision.model_version)):
-            raise SnapshotError(f"endpoints: the model's name or version of {revision.revision_id} is not ASCII")
+            raise SnapshotError(
+                f"endpoints: the model's name or version of {revision.revision_id} is not ASCII"
+            )
         if not _SHA256.match(revision.bundle_digest):
             raise SnapshotError(f"endpoints: bundle_digest of {revision.revision_id} is not a SHA-256")

@@ -39,6 +39,9 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _NOT_FOR_US = re.compile(r"UV_(PYTHON|PROJECT|PROJECT_ENVIRONMENT|WORKING_DIRECTORY|SYSTEM_PYTHON|TARGET)$")
 
 
+_OPENMP_FOLDER = "lib/openmp"
+
+
 class EnvironmentFailedError(Exception):
     """An environment could not be made; `detail` may be shown, `log` is the end of uv's output."""
 
@@ -276,6 +279,7 @@ class EnvironmentCache:
             shutil.copyfile(wanted, venv / "requirements.txt")
             if (self._root / key).exists():  # damaged: its Python is gone
                 (self._root / key).rename(scratch / "damaged")
+            link_openmp(venv)
             venv.rename(self._root / key)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -381,6 +385,20 @@ def _run_uv(
     if process.returncode != 0:
         log = _CREDENTIALS.sub("", tail.text()).strip()
         raise EnvironmentFailedError("the requirements could not be installed", log)
+
+
+def link_openmp(environment: Path) -> None:
+    """Gives the environment a `libgomp.so.1` where only scikit-learn's wheel brings one.
+
+    LightGBM's and XGBoost's wheels expect the system to have it, and minimal systems have not. Programs
+    find it by `openmp_variables`.
+    """
+    folder = environment / _OPENMP_FOLDER
+    for bundled in environment.glob("lib/python*/site-packages/scikit_learn.libs/libgomp-*.so*"):
+        folder.mkdir(exist_ok=True)
+        (folder / "libgomp.so.1").unlink(missing_ok=True)
+        (folder / "libgomp.so.1").symlink_to(os.path.relpath(bundled, folder))
+        return
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:

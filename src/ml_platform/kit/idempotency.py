@@ -60,9 +60,7 @@ def keep_answer(database: Database, row_id: str, answer: dict[str, Any]) -> None
     """Keeps what the first caller was answered, for those who ask again."""
     with database.write() as session:
         session.execute(
-            update(IdempotencyRow)
-            .where(IdempotencyRow.id == row_id)
-            .values(state="answered", answer=answer)
+            update(IdempotencyRow).where(IdempotencyRow.id == row_id).values(state="answered", answer=answer)
         )
 
 

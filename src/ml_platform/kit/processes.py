@@ -12,6 +12,8 @@ This file imports the standard library and psutil alone, because it is also that
 
 import contextlib
 import ctypes
+import ctypes.util
+import functools
 import json
 import os
 import resource
@@ -80,6 +82,20 @@ def scrubbed_environment(home: Path, extra: Mapping[str, str] | None = None) -> 
     return environment | dict(extra or {})
 
 
+def openmp_variables(program: str | Path) -> dict[str, str]:
+    """What a program of an environment of ours needs to find OpenMP where the system has none.
+
+    The loader reads it when a process starts, so it cannot be set from within.
+    """
+    folder = Path(program).parent.parent / "lib" / "openmp"
+    return {"LD_LIBRARY_PATH": str(folder)} if folder.is_dir() and not _system_openmp() else {}
+
+
+@functools.cache
+def _system_openmp() -> bool:
+    return ctypes.util.find_library("gomp") is not None
+
+
 def become_subreaper() -> None:
     """Makes orphaned descendants children of this process (Linux; elsewhere they go to init)."""
     if sys.platform == "linux":
@@ -134,7 +150,7 @@ def run_isolated(
         "limits": asdict(limits),
         "output": output_bytes,
     }
-    supervisor = subprocess.Popen(  # noqa: S603 - our own program
+    supervisor = subprocess.Popen(
         [sys.executable, "-I", __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -214,10 +230,10 @@ class _Supervision:
         self._cpu = 0.0
         self._peak = 0
         self._sampled = 0.0
-        self._process = subprocess.Popen(  # noqa: S603 - running foreign programs is the purpose
+        self._process = subprocess.Popen(
             list(argv),
             cwd=cwd,
-            env=dict(env),
+            env={**openmp_variables(argv[0]), **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

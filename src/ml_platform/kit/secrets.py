@@ -1,5 +1,6 @@
 """Secrets of this installation: made at the first start, kept in files that only their owner reads."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -36,9 +37,7 @@ def write_private(path: Path, text: str, *, replace: bool = True) -> None:
         if replace:
             temporary.replace(path)
         else:
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)
-            except FileExistsError:
-                pass
     finally:
         temporary.unlink(missing_ok=True)

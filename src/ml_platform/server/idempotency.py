@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -64,15 +65,18 @@ class IdempotencyMiddleware:
             await _replay(request_id, known, fingerprint)(scope, receive, send)
             return
         scope["state"]["idempotency_id"] = row_id
-        recorder = _Recorder(send)
-        try:
-            await self._app(scope, receive, recorder)
-        finally:
-            answer = recorder.answer()
+
+        async def keep(answer: dict[str, Any] | None) -> None:
             if answer is None:
                 await run_in_threadpool(idempotency.forget, self._database, row_id)
             else:
                 await run_in_threadpool(idempotency.keep_answer, self._database, row_id, answer)
+
+        recorder = _Recorder(send, keep)
+        try:
+            await self._app(scope, receive, recorder)
+        finally:
+            await recorder.finish()
 
 
 def _digest(*parts: str) -> str:
@@ -118,28 +122,44 @@ def _replay(request_id: str, known: idempotency.IdempotencyRow, fingerprint: str
 
 
 class _Recorder:
-    def __init__(self, send: Send) -> None:
+    """Holds an answer back until it is kept: whoever has seen it and asks again finds it there."""
+
+    def __init__(self, send: Send, keep: Callable[[dict[str, Any] | None], Awaitable[None]]) -> None:
         self._send = send
-        self._start: Message | None = None
-        self._body = bytearray()
+        self._keep = keep
+        self._held: list[Message] = []
+        self._size = 0
+        self._settled = False
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._start = message
-        elif message["type"] == "http.response.body" and len(self._body) <= _LARGEST_ANSWER:
-            self._body += message.get("body", b"")
-        await self._send(message)
+        if self._settled:
+            await self._send(message)
+            return
+        self._held.append(message)
+        self._size += len(message.get("body", b""))
+        complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if complete or self._size > _LARGEST_ANSWER:
+            await self.finish()
 
-    def answer(self) -> dict[str, Any] | None:
-        """What is worth keeping: a success that was sent; a refusal had no effect and may be tried again."""
-        if self._start is None or self._start["status"] >= 400 or len(self._body) > _LARGEST_ANSWER:
+    async def finish(self) -> None:
+        """Keeps what there is to keep, once, and lets go of what was held back."""
+        if self._settled:
+            return
+        self._settled = True
+        await self._keep(self._answer())
+        for message in self._held:
+            await self._send(message)
+
+    def _answer(self) -> dict[str, Any] | None:
+        """What is worth keeping: a whole success; a refusal had no effect and may be tried again."""
+        if not self._held or self._held[0]["type"] != "http.response.start" or self._size > _LARGEST_ANSWER:
             return None
-        headers = Headers(raw=self._start["headers"])
-        if "no-store" in headers.get("cache-control", ""):
+        start, body = self._held[0], b"".join(message.get("body", b"") for message in self._held[1:])
+        if start["status"] >= 400 or self._held[-1].get("more_body", False):
             return None
-        content_type = headers.get("content-type", "application/json")
+        content_type = Headers(raw=start["headers"]).get("content-type", "application/json")
         return {
-            "status": self._start["status"],
+            "status": start["status"],
             "content_type": content_type,
-            "body": self._body.decode("utf-8", "replace"),
+            "body": body.decode("utf-8", "replace"),
         }

@@ -26,7 +26,7 @@ import msgspec
 from ml_platform.contracts.bundles import PYFUNC_DIRECTORY, BundleError, BundleManifest
 from ml_platform.inference.decoding import InputColumn, Row
 from ml_platform.inference.errors import DeadlineExceeded, ModelFailed, Unavailable
-from ml_platform.kit.processes import scrubbed_environment
+from ml_platform.kit.processes import openmp_variables, scrubbed_environment
 
 _log = logging.getLogger(__name__)
 _PROGRAM = Path(__file__).with_name("pyfunc_child.py")
@@ -178,7 +178,7 @@ class PyfuncRuntime:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 cwd=home,
-                env=scrubbed_environment(home, threads),
+                env=scrubbed_environment(home, threads | openmp_variables(self._python)),
                 start_new_session=True,
                 limit=_MAX_ANSWER,
             )

@@ -244,7 +244,7 @@ class LocalJobEngine:
         builds = "source-builds" if self._allow_source_builds else "wheels"
         program = [sys.executable, "-I", "-m", "ml_platform.integrations.jobs.runner"]
         with (folder / layout.RUNNER_LOG).open("ab") as log:
-            runner = subprocess.Popen(  # noqa: S603 - our own program
+            runner = subprocess.Popen(
                 [*program, str(folder), str(self._environments_root), builds, str(claim)],
                 cwd=folder,
                 env=_runner_environment(),
@@ -298,10 +298,7 @@ def _check_inside(source: Path, name: str, what: str) -> None:
 def _place(path: Path, target: Path, name: str) -> None:
     if not path.is_file():
         raise JobRefusedError(f"input {name!r} is not there")
-    try:
-        target.hardlink_to(path.resolve())
-    except OSError:  # another file system
-        shutil.copyfile(path, target)
+    shutil.copyfile(path, target)  # a link would let the script write into what is stored
 
 
 def _runner_environment() -> dict[str, str]:

@@ -81,7 +81,7 @@ class Runner:
         become_subreaper()
         try:
             result = self._environment_and_script()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the job must not hang in between
+        except Exception as error:
             traceback.print_exc()
             result = self._result("failed", f"the runner failed: {type(error).__name__}: {error}")
         self._log.say(f"{result.state}{': ' + result.reason if result.reason else ''}")

@@ -181,6 +181,8 @@ def _inference_command(settings: Settings) -> tuple[list[str], dict[str, str]]:
         settings.api_url,
         "--token-file",
         str(home / "secrets" / "inference.key"),
+        "--log-roll-seconds",
+        "10",
     ]
     return command, {}
 

@@ -29,7 +29,7 @@ ComponentsOf = Annotated[Components, Depends(components_of)]
 
 
 def provided(interface: type[T]) -> Any:
-    """A dependency on the implementation of an interface: `Annotated[Store, provided(Store)]`."""
+    """What stands behind an interface, as a dependency of an endpoint: `store: Annotated[Store, ...]`."""
 
     def get(components: ComponentsOf) -> T:
         return components.get(interface)

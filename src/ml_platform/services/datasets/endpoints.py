@@ -55,7 +55,9 @@ def list_datasets(
     work: Read, store: Store, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[Dataset]:
     after = text_cursor(cursor) if cursor else None
-    items, following = cut(DatasetService(work, store).list_datasets(after, limit + 1), limit, lambda d: d.dataset_id)
+    items, following = cut(
+        DatasetService(work, store).list_datasets(after, limit + 1), limit, lambda d: d.dataset_id
+    )
     return Page(items=items, next_cursor=following)
 
 

@@ -54,7 +54,9 @@ class ApprovalService:
 
     # -- for people
 
-    def list_approvals(self, *, status: ApprovalStatus | None, before: str | None, limit: int) -> list[Approval]:
+    def list_approvals(
+        self, *, status: ApprovalStatus | None, before: str | None, limit: int
+    ) -> list[Approval]:
         rows = self._repository.approvals(status=status.value if status else None, before=before, limit=limit)
         votes = self._repository.votes([row.id for row in rows])
         return [Approval(**self._fields(row, votes[row.id])) for row in rows]
