@@ -31,11 +31,22 @@ class Group(typer.Typer):
         super().__init__(help=help, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 
+_opened: list["Platform"] = []
+
+
 def platform() -> "Platform":
-    """The platform of the environment or the profile."""
+    """The platform of the environment or the profile; its connections are given back by `close`."""
     from ml_platform.sdk import Platform
 
-    return Platform()
+    found = Platform()
+    _opened.append(found)
+    return found
+
+
+def close() -> None:
+    """Ends what a command has opened."""
+    while _opened:
+        _opened.pop().close()
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -91,6 +102,7 @@ __all__ = [
     "Output",
     "Timeout",
     "Yes",
+    "close",
     "confirm",
     "document",
     "literal",

@@ -42,7 +42,8 @@ def login(
     key = key.strip()
     if not key:
         raise typer.BadParameter("no key was given: type it, or send it on standard input")
-    me = Platform(url=address, key=key, team=team).identity.whoami()
+    with Platform(url=address, key=key, team=team) as there:
+        me = there.identity.whoami()
     path = write_profile({"url": address, "key": key, "team": team})
     say(f"signed in as {me.name} in team {me.team}; the key is in {path}")
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ml_platform.cli.commands import COMMANDS
+from ml_platform.cli.context import close
 from ml_platform.cli.lazy import LazyGroup
 from ml_platform.cli.output import say
 
@@ -61,6 +62,8 @@ def main() -> None:
         if os.environ.get("MLOPS_DEBUG"):
             raise
         sys.exit(report(error))
+    finally:
+        close()
 
 
 def report(error: Exception) -> int:
