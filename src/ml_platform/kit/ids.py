@@ -6,7 +6,7 @@ import threading
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case
-_PATTERN = re.compile(r"^[a-z]{2,6}_[0-9a-hjkmnp-tv-z]{26}$")
+_PATTERN = re.compile(r"[a-z]{2,6}_[0-9a-hjkmnp-tv-z]{26}")
 _RANDOM_BITS = 80
 
 _lock = threading.Lock()
@@ -35,7 +35,7 @@ def new_id(prefix: str) -> str:
 
 def is_id(text: str, prefix: str) -> bool:
     """Whether `text` has the form of an id with this prefix."""
-    return text.startswith(prefix + "_") and _PATTERN.match(text) is not None
+    return text.startswith(prefix + "_") and _PATTERN.fullmatch(text) is not None
 
 
 def _encode(value: int) -> str:

@@ -1,7 +1,7 @@
 """The outbox: what must happen because a transaction committed, written in that same transaction.
 
-A relay delivers each entry to the handler of its topic, at least once and in order within a topic;
-handlers are idempotent by the entry's id. Nothing is sent for a transaction that rolled back, and
+A relay delivers each entry to the handler of its topic, at least once and in the order of sending; one
+that fails is tried again later and holds up nothing behind it. Handlers are idempotent by the entry's id. Nothing is sent for a transaction that rolled back, and
 nothing is lost when the process dies between the commit and the delivery.
 """
 

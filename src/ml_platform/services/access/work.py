@@ -144,6 +144,7 @@ class Work:
         session.flush()
         if self.idempotency_id is not None:
             idempotency.mark_committed(session, self.idempotency_id)
+            self.idempotency_id = None
         if self._events:
             self._recorder.append(session, self._events)
         session.commit()
