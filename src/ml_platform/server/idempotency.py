@@ -157,9 +157,11 @@ class _Recorder:
         start, body = self._held[0], b"".join(message.get("body", b"") for message in self._held[1:])
         if start["status"] >= 400 or self._held[-1].get("more_body", False):
             return None
-        content_type = Headers(raw=start["headers"]).get("content-type", "application/json")
+        headers = Headers(raw=start["headers"])
+        if "no-store" in headers.get("cache-control", ""):
+            return None
         return {
             "status": start["status"],
-            "content_type": content_type,
+            "content_type": headers.get("content-type", "application/json"),
             "body": body.decode("utf-8", "replace"),
         }
