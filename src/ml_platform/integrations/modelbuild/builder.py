@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -49,6 +50,7 @@ SAMPLE_ROWS = 2_000
 TOLERANCE = 1e-4
 """Between double and single precision; what a probability may differ by."""
 
+_EVALUATIONS_KEPT = 256
 CONVERTIBLE = ("sklearn", "lightgbm", "xgboost")
 CONVERTERS = ("skl2onnx", "onnxmltools", "onnx", "onnxruntime")
 
@@ -97,6 +99,8 @@ class ModelBuilder:
         self._work_root = work_root
         self._limits = limits or ChildLimits()
         self._tolerance = tolerance
+        self._evaluated: dict[tuple[str, str, str], Evaluation] = {}
+        self._evaluated_lock = threading.Lock()
 
     def inspect(self, model_dir: Path) -> ModelInfo:
         """What the directory says of itself, see `inspect_model`."""
@@ -152,10 +156,28 @@ class ModelBuilder:
     def evaluate(self, directory: Path, data: Path, label: str) -> Evaluation:
         """Metrics of a model directory or a bundle on labelled Parquet rows.
 
+        The same files on the same rows are judged once in the life of this process: the gate of a
+        registration, the test before each deployment and the next candidate's comparison all ask.
+
         Raises:
             EvaluationFailedError: the data lack a column or the label, or the model fails on them.
             ModelRefusedError, EnvironmentFailedError: as in `build`.
         """
+        if not data.is_file():
+            raise EvaluationFailedError(f"{data.name} is not there")
+        key = (_content_digest(directory), _sha256(data), label)
+        with self._evaluated_lock:
+            known = self._evaluated.get(key)
+        if known is not None:
+            return known
+        found = self._evaluate_anew(directory, data, label)
+        with self._evaluated_lock:
+            if len(self._evaluated) >= _EVALUATIONS_KEPT:
+                self._evaluated.pop(next(iter(self._evaluated)))
+            self._evaluated[key] = found
+        return found
+
+    def _evaluate_anew(self, directory: Path, data: Path, label: str) -> Evaluation:
         try:
             with workspace(self._work_root) as folder:
                 return self._evaluate(directory, data, label, folder)
@@ -386,6 +408,12 @@ def _converters() -> tuple[str, ...]:
 def _same_as_inspected(model: Path, info: ModelInfo) -> None:
     if inspect_model(model).digest != info.digest:
         raise BuildFailedError("the model changed while it was built")
+
+
+def _content_digest(directory: Path) -> str:
+    """Of a bundle, its own; of a model directory, that of its files (links and the like are refused)."""
+    manifest = directory / MANIFEST_NAME
+    return digest_of(manifest.read_bytes()) if manifest.is_file() else inspect_model(directory).digest
 
 
 def _hashes(bundle: Path) -> dict[str, str]:
