@@ -3,22 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from ml_platform.contracts.base import ResponseModel
+from ml_platform.contracts.models import Evaluation as EvaluationData
 from ml_platform.contracts.models import GateMetric
 from ml_platform.sdk.data import Dataset
 from ml_platform.sdk.errors import InvalidInputError, NotFoundError
 from ml_platform.sdk.models import Model
 from ml_platform.sdk.objects import PlatformObject
 from ml_platform.sdk.transport import Transport, at
-
-
-class EvaluationData(ResponseModel):
-    """The answer of `POST /models/{model_id}/evaluations {dataset, label}`."""
-
-    model_id: str
-    dataset: str | None
-    rows: int | None
-    metrics: dict[str, float]
 
 
 class Evaluation(PlatformObject[EvaluationData], Mapping[str, float]):

@@ -128,7 +128,11 @@ class Job(PlatformObject[JobData]):
             offset = piece.next_offset
 
     def cancel(self) -> "Job":
-        """Ends the job; one that has ended stays as it is."""
+        """Ends the job.
+
+        Raises:
+            ConflictError: it has ended already.
+        """
         self._data = self._transport.post(at("jobs", self.job_id, "cancel"), JobData)
         return self
 
