@@ -66,7 +66,26 @@ class TestAfterwards:
             assert 0 <= served.predict({"customer_id": "C0000002"})[0] <= 1
             assert served.metrics("1h").requests > 0
 
-    def test_the_audit_log_verifies_and_finds_an_edit(self, installation: Installation) -> None:
+    def test_a_model_is_judged_on_other_rows(
+        self, installation: Installation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MLOPS_HOME", str(installation.home))
+        monkeypatch.setenv("MLOPS_TEAM", "telco")
+        with Platform() as platform:
+            experiment = platform.get_experiment("churn")
+            rows = platform.features.training_set(
+                "telco-labels@1", ["customer_profile:tenure"], label="churn"
+            )
+            with pytest.raises(ValueError, match="contract|column"):
+                platform.evaluate(experiment, rows.reference)
+            whole = platform.features.training_set("telco-labels@1", ["customer_profile"], label="churn")
+            judged = platform.evaluate(experiment, whole.reference)
+            assert judged.rows == 7043
+            assert judged.passes_threshold({"roc_auc": 0.8})
+            with pytest.raises(LookupError):
+                platform.evaluate(experiment, "no-such-data@1")
+
+    def test_the_audit_log_verifies(self, installation: Installation) -> None:
         result = installation.json("audit", "verify")
         assert (result["verified"], result["findings"]) == (True, [])
 

@@ -131,3 +131,21 @@ class Model(ResponseModel):
 
 class AliasSet(RequestModel):
     version: int = Field(ge=1, le=2**31 - 1)
+
+
+class EvaluationCreate(RequestModel):
+    """Judges a version on the rows of a dataset or of a training set."""
+
+    dataset: Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[\x21-\x7e]+$")] = (
+        Field(examples=["telco@2"], description="`name`, `name@version`, or `training_set:<id>`")
+    )
+    label: ColumnName | None = Field(default=None, description="Default: the version's own")
+
+
+class Evaluation(ResponseModel):
+    """Metrics on rows that the caller chose; one that cannot be computed is absent."""
+
+    model_id: str
+    dataset: str | None = Field(description="The rows, with their version; null: the holdout of the gate")
+    rows: int | None
+    metrics: dict[str, float]

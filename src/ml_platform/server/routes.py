@@ -10,6 +10,7 @@ from ml_platform.services.governance import router as governance
 from ml_platform.services.identity import router as identity
 from ml_platform.services.monitoring import router as monitoring
 from ml_platform.services.registry import router as registry
+from ml_platform.services.training import evaluations_router as evaluations
 from ml_platform.services.training import router as training
 
 ROUTERS = (
@@ -23,5 +24,6 @@ ROUTERS = (
     features,
     experiments,
     training,
+    evaluations,
     registry,
 )

@@ -1,6 +1,7 @@
 """Training jobs: a user's script in an environment of its own, queued fairly, followed to its end."""
 
 from ml_platform.services.training.endpoints import router
+from ml_platform.services.training.evaluations import router as evaluations_router
 from ml_platform.services.training.interfaces import (
     EngineState,
     InputSource,
@@ -50,5 +51,6 @@ __all__ = [
     "TrainingService",
     "TrainingSettings",
     "Wake",
+    "evaluations_router",
     "router",
 ]
