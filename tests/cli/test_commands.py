@@ -40,6 +40,13 @@ class TestForms:
         ran = as_ana("models", "list")
         assert (ran.code, ran.stdout, ran.stderr) == (0, "", "nothing there yet\n")
 
+    @pytest.mark.parametrize(
+        "group",
+        ["experiments", "jobs", "models", "deployments", "datasets", "features", "approvals", "alerts"],
+    )
+    def test_a_fresh_team_has_nothing_of_anything(self, as_ana: Mlops, group: str) -> None:
+        assert as_ana.json(group, "list") == []
+
     def test_the_form_can_be_set_for_all_commands(self, as_ana: Mlops) -> None:
         as_ana.use(MLOPS_OUTPUT="json")
         assert json.loads(as_ana("jobs", "list").stdout) == []

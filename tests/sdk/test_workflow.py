@@ -133,6 +133,24 @@ class TestFiveCalls:
         (by_key,) = deployment.predict({"customer_id": "C00003"})
         assert by_key is not None
         assert deployment.metrics("5m").requests >= 2
+        assert ana.deployments.get("staging/churn").deployment_id == deployment.deployment_id
+        self.watch(ana, deployment.deployment_id)
+        assert deployment.retire().status == "retired"
+
+    def watch(self, ana: Platform, deployment_id: str) -> None:
+        """The monitor keeps what was set; a check on a handful of rows says that they are too few."""
+        changed = ana.drift.configure(deployment_id, min_rows=200, retrain={"enabled": True})
+        assert (changed.min_rows, changed.retrain.enabled) == (200, True)
+        again = ana.drift.configure(deployment_id, psi_warn=0.2)
+        assert (again.min_rows, again.retrain.enabled, again.psi_warn) == (200, True, 0.2)
+        with pytest.raises(InvalidInputError, match="no setting 'psi'"):
+            ana.drift.configure(deployment_id, psi=0.1)
+        accepted = ana.drift.check(deployment_id)
+        report = ana.drift.wait(deployment_id, accepted.check_id, timeout=60)
+        assert report.verdict is not None
+        assert report.verdict.value == "not_enough_data"
+        assert [check.check_id for check in ana.drift.checks(deployment_id)] == [accepted.check_id]
+        assert ana.drift.retrainings(deployment_id) == []
 
     @pytest.mark.timeout(400)
     def test_a_gate_that_is_not_reached_is_an_error_that_says_why(
