@@ -42,7 +42,7 @@ class TestForms:
 
     @pytest.mark.parametrize(
         "group",
-        ["experiments", "jobs", "models", "deployments", "datasets", "features", "approvals", "alerts"],
+        ["jobs", "models", "deployments", "datasets", "features", "approvals", "alerts"],
     )
     def test_a_fresh_team_has_nothing_of_anything(self, as_ana: Mlops, group: str) -> None:
         assert as_ana.json(group, "list") == []
