@@ -13,7 +13,7 @@ export UV_PYTHON_DOWNLOADS := automatic
 unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
 
-.PHONY: help setup demo test test-quick check fmt bench-tracking bench-features bench-inference openapi migration clean
+.PHONY: help setup demo test test-quick fuzz check fmt bench-tracking bench-features bench-inference openapi migration clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -33,6 +33,11 @@ test: $(READY) ## Run the whole suite
 
 test-quick: $(READY) ## Run what takes less than ten seconds a test, on SQLite alone
 	@$(RUN)/python -m pytest -m "not slow and not postgres" $(PYTEST_ARGS)
+
+FUZZ_EXAMPLES ?= 100
+
+fuzz: $(READY) ## Send generated requests to every operation, on both databases (FUZZ_EXAMPLES of each kind)
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN)/python -m pytest tests/server/test_openapi_fuzz.py -s -o timeout=0
 
 check: $(READY) ## Lint, types, layers, lock file, generated files
 	@"$$(./scripts/setup.sh --print-uv)" lock --check --quiet || { echo "uv.lock is not what pyproject.toml asks for: run 'uv lock'" >&2; exit 1; }

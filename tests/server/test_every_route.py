@@ -188,10 +188,6 @@ def _without(platform: RunningPlatform, estate: Estate, permission: Permission) 
 
 
 class TestAnotherTeam:
-    @pytest.fixture(scope="class")
-    def outsider(self, platform: RunningPlatform) -> Caller:
-        return platform.new_user(platform.new_team("outside"), *ALL_ROLES)
-
     def test_finds_nothing_by_any_path(
         self, platform: RunningPlatform, estate: Estate, routes: list[Route], outsider: Caller
     ) -> None:
