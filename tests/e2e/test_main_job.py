@@ -104,3 +104,6 @@ class TestAfterwards:
             text = httpx.get(url, headers=headers).text
             assert "# TYPE" in text
             assert httpx.get(url).status_code == 401
+            if url.startswith(installation.url):
+                assert 'platform_training_jobs_total{status="succeeded",team="telco"}' in text
+                assert 'platform_active_deployments{environment="production",team="telco"} 1.0' in text

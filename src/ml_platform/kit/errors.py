@@ -15,6 +15,10 @@ from typing import Any
 
 from ml_platform.contracts.problems import ErrorCode, FieldProblem
 
+_LISTED = frozenset(
+    {"alert", "approval", "dataset", "deployment", "experiment", "job", "key", "model", "team", "user"}
+)
+
 
 class AppError(Exception):
     """The base of every error that a caller may see."""
@@ -69,7 +73,9 @@ class NotFoundError(AppError):
 
     @classmethod
     def of(cls, kind: str, name: str) -> "NotFoundError":
-        return cls(f"{kind} {name!r} was not found", hint=f"list what there is: mlops {kind}s list")
+        """A thing that is not there; one word that is also a command group names that command."""
+        hint = f"list what there is: mlops {kind}s list" if kind in _LISTED else None
+        return cls(f"{kind} {name!r} was not found", hint=hint)
 
 
 class ConflictError(AppError):

@@ -78,7 +78,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path("~/.mlops"), description="Directory of all state")
     default_team: str = Field(default="default", description="Team that the first start creates")
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severity that is logged"
+    )
     shutdown_seconds: float = Field(default=15, gt=0, le=600, description="How long requests may finish")
     alert_urls: list[SecretStr] = Field(
         default_factory=list, description="Apprise URLs that receive alerts and notifications"

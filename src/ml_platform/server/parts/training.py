@@ -5,11 +5,13 @@ from typing import Any
 
 from ml_platform.integrations.jobs.engine import LocalJobEngine
 from ml_platform.integrations.jobs.local import LocalJobs, TarSources
+from ml_platform.kit.db import Database
 from ml_platform.kit.durable import WorkflowEngine
 from ml_platform.kit.errors import BadInputError
 from ml_platform.kit.outbox import OutboxRelay
 from ml_platform.kit.storage import ObjectStorage
 from ml_platform.server.job_keys import IdentityJobKeys, ensure_owner
+from ml_platform.server.metrics import ApiMetrics, JobCounts
 from ml_platform.server.runtime import Runtime
 from ml_platform.server.settings import Settings
 from ml_platform.services.access import Work, WorkFactory
@@ -69,6 +71,8 @@ def compose(runtime: Runtime) -> None:
         workflows.wake(payload["job_id"])
 
     parts.get(OutboxRelay).on(CANCEL_TOPIC, cancel)
+    counts = JobCounts(parts.get(Database))
+    runtime.on_start(lambda: parts.get(ApiMetrics).registry.register(counts))
 
 
 def _settings(settings: Settings) -> TrainingSettings:
