@@ -1,5 +1,8 @@
 """`mlops demo`."""
 
+import shutil
+import sys
+
 from ml_platform.cli.context import Output
 from ml_platform.cli.demo.stage import Narrator
 from ml_platform.cli.local import Home, start
@@ -20,6 +23,7 @@ def demo(home: Home = None, output: Output = Format.TABLE) -> None:
         narrator.tell(f"API {started['api']}, predictions {started['inference']}, state in {started['home']}")
     with Platform(url=started["api"], key=started["key"]) as admin:
         deployment = run(admin, narrator)
+    mlops = "mlops" if shutil.which("mlops") else sys.argv[0]  # `make demo` activates no environment
     narrator.close(
         [
             "",
@@ -27,8 +31,8 @@ def demo(home: Home = None, output: Output = Format.TABLE) -> None:
             f"  API docs         {started['docs']}",
             f"  MLflow's screens {started['mlflow']}",
             f"  Sign in (once)   {started['sign_in']}",
-            "  Another link     mlops login --web",
-            "  Stop it          mlops down",
+            f"  Another link     {mlops} login --web",
+            f"  Stop it          {mlops} down",
         ]
     )
     show({"deployment_id": deployment.deployment_id, "endpoint": deployment.endpoint}, output)
