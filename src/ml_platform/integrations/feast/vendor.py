@@ -19,6 +19,7 @@ from ml_platform.integrations.feast.encoding import Encoded
 from ml_platform.integrations.feast.errors import FeatureDefinitionError, FeatureSourceError
 from ml_platform.integrations.feast.specs import EntitySpec, FeatureViewSpec, FieldSpec, SourceSpec
 
+_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _importing = threading.Lock()
 
 
@@ -29,6 +30,7 @@ def load() -> Any:
         warnings.simplefilter("ignore")
         os.environ["FEAST_USAGE"] = "False"
         os.environ["FEAST_TELEMETRY"] = "False"
+        before = os.environ.get(_METRICS_VARIABLE)
         import feast
         import feast.data_format
         import feast.errors
@@ -38,6 +40,8 @@ def load() -> Any:
         import feast.types
         import feast.value_type
 
+        if before is None:  # Feast sets it for all of the process, our own metrics included
+            os.environ.pop(_METRICS_VARIABLE, None)
         return feast
 
 
