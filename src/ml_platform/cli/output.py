@@ -83,7 +83,7 @@ def _rows(items: list[Any], columns: Sequence[str] | None) -> None:
     names = list(columns or items[0])
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
-        table.add_column(name.replace("_", " "), overflow="fold")
+        table.add_column(name, overflow="fold")
     for item in items:
         table.add_row(*[_cell(item.get(name)) for name in names])
     _stdout().print(table)
@@ -96,7 +96,7 @@ def _fields(item: dict[str, Any], columns: Sequence[str] | None) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name in columns or item:
-        table.add_row(name.replace("_", " "), _cell(item.get(name)))
+        table.add_row(name, _cell(item.get(name)))
     _stdout().print(table)
 
 

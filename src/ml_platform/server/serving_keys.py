@@ -48,7 +48,7 @@ class IdentityKeys:
                     ServingKey(
                         key_id=key.id,
                         token_sha256=key.token_sha256,
-                        team=team_name,
+                        team=None if admin else team_name,  # an administrator may name any team
                         permissions=decided[asked],
                         expires_at=key.expires_at,
                     )

@@ -254,6 +254,8 @@ class Script:
         alert = engineer.alerts.get(check.alert_id)
         self.narrator.tell(f"{alert.severity.value} alert {alert.alert_id}: {alert.title}")
         self._follow_retraining(deployment_id, check.retraining.retraining_id)
+        # The traffic stays drifted: without this the platform would retrain every quarter of an hour.
+        engineer.drift.configure(deployment_id, retrain={"enabled": False}, window_hours=24)
 
     def _follow_retraining(self, deployment_id: str, retraining_id: str) -> None:
         engineer, deadline = self.people.engineer, time.monotonic() + _WAIT

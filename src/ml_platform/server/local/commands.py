@@ -92,17 +92,13 @@ def down(settings: Settings, say: Say) -> dict[str, Any]:
 def status(settings: Settings, _say: Say) -> dict[str, Any]:
     """What runs and whether it answers."""
     layout = Layout(settings.home)
-    facts = layout.process("supervisor")
-    urls = {
-        "api": facts.get("api_url", settings.api_url),
-        "inference": facts.get("inference_url", settings.inference_url),
-    }
+    urls = _urls(settings, layout)
     processes: list[dict[str, Any]] = []
     for name in ("supervisor", *PROCESSES):
         pid = layout.pid(name)
         entry: dict[str, Any] = {"name": name, "running": pid is not None, "pid": pid}
         if pid is not None:
-            entry |= _usage(pid)
+            entry |= _usage(pid, family=name != "supervisor")  # its children are listed themselves
         if name in urls:
             entry["url"] = urls[name]
             entry["ready"] = pid is not None and _answers(urls[name])
@@ -147,6 +143,7 @@ def logs(settings: Settings, name: str, *, lines: int, follow: bool) -> Iterator
 def doctor(settings: Settings, _say: Say) -> dict[str, Any]:
     """Looks at everything that usually goes wrong; every line is something that was really tried."""
     layout = Layout(settings.home)
+    urls = _urls(settings, layout)
     checks = [
         _check("python", lambda: sys.version.split()[0]),
         _check("uv", _uv_version),
@@ -154,10 +151,10 @@ def doctor(settings: Settings, _say: Say) -> dict[str, Any]:
         _check("disk", lambda: _free_space(settings.home)),
         *[_check(f"{name} process", partial(_lives, layout, name)) for name in ("supervisor", *PROCESSES)],
         *_database_checks(settings),
-        _check("control plane", lambda: _get(settings.api_url, "/health/ready", None)["status"]),
-        _check("inference server", lambda: _get(settings.inference_url, "/health/ready", None)["status"]),
-        _check("key", lambda: _who(settings, layout)),
-        _check("audit log", lambda: _audit(settings, layout)),
+        _check("control plane", lambda: _get(urls["api"], "/health/ready", None)["status"]),
+        _check("inference server", lambda: _get(urls["inference"], "/health/ready", None)["status"]),
+        _check("key", lambda: _who(urls["api"], layout)),
+        _check("audit log", lambda: _audit(urls["api"], layout)),
     ]
     healthy = all(check["ok"] for check in checks)
     return {"status": "healthy" if healthy else "unhealthy", "home": str(settings.home), "checks": checks}
@@ -232,19 +229,28 @@ def _tails(layout: Layout) -> str:
 
 
 def _write_profile(settings: Settings, layout: Layout) -> None:
-    key = (settings.home / "secrets" / "admin.key").read_text().strip()
-    facts = {"url": settings.api_url, "key": key}
-    if layout.profile.exists():
-        try:
-            kept = json.loads(layout.profile.read_text())
-        except ValueError:
-            kept = {}
-        facts["key"] = kept.get("key") or key
-    write_private(layout.profile, json.dumps(facts, indent=2) + "\n")
+    """Leaves a profile of this very installation as it is, key and team; else the administrator's."""
+    try:
+        kept = json.loads(layout.profile.read_text())
+    except (FileNotFoundError, ValueError):
+        kept = {}
+    if isinstance(kept, dict) and kept.get("url") == settings.api_url and kept.get("key"):
+        return
+    key = _admin_key(settings)
+    if key is not None:
+        write_private(layout.profile, json.dumps({"url": settings.api_url, "key": key}, indent=2) + "\n")
+
+
+def _admin_key(settings: Settings) -> str | None:
+    """The first administrator's key, unless somebody removed it on purpose."""
+    path = settings.home / "secrets" / "admin.key"
+    return path.read_text().strip() if path.exists() else None
 
 
 def _sign_in_link(settings: Settings) -> str | None:
-    key = (settings.home / "secrets" / "admin.key").read_text().strip()
+    key = _admin_key(settings)
+    if key is None:
+        return None
     try:
         answer = httpx.post(
             f"{settings.api_url}/api/v1/sign-in-links", headers={"authorization": f"Bearer {key}"}, timeout=10
@@ -268,11 +274,20 @@ def _end(pid: int, seconds: float) -> None:
         return
 
 
-def _usage(pid: int) -> dict[str, Any]:
+def _urls(settings: Settings, layout: Layout) -> dict[str, str]:
+    """Where the running installation listens, whatever the settings of this call say."""
+    facts = layout.process("supervisor") if layout.alive("supervisor") else {}
+    return {
+        "api": facts.get("api_url", settings.api_url),
+        "inference": facts.get("inference_url", settings.inference_url),
+    }
+
+
+def _usage(pid: int, *, family: bool) -> dict[str, Any]:
     try:
         process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        memory = sum(member.memory_info().rss for member in family)
+        members = [process, *(process.children(recursive=True) if family else [])]
+        memory = sum(member.memory_info().rss for member in members)
         return {"memory_bytes": memory, "uptime_seconds": round(time.time() - process.create_time(), 1)}
     except psutil.Error:
         return {}
@@ -375,13 +390,13 @@ def _get(url: str, path: str, key: str | None) -> dict[str, Any]:
     return body
 
 
-def _who(settings: Settings, layout: Layout) -> str:
-    me = _get(settings.api_url, "/api/v1/whoami", _profile(layout)["key"])
+def _who(url: str, layout: Layout) -> str:
+    me = _get(url, "/api/v1/whoami", _profile(layout)["key"])
     return f"{me['name']} in team {me['team']}"
 
 
-def _audit(settings: Settings, layout: Layout) -> str:
-    result = _get(settings.api_url, "/api/v1/audit/verify", _profile(layout)["key"])
+def _audit(url: str, layout: Layout) -> str:
+    result = _get(url, "/api/v1/audit/verify", _profile(layout)["key"])
     if not result["verified"]:
         msg = f"{len(result['findings'])} findings: mlops audit verify"
         raise RuntimeError(msg)
