@@ -13,7 +13,12 @@ export UV_PYTHON_DOWNLOADS := automatic
 unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
 
-.PHONY: help setup demo test test-quick fuzz check fmt bench-tracking bench-features bench-inference openapi migration clean
+# One process holds one workflow engine and one MLflow store: what opens its own runs in processes of its own.
+ALONE := tests/integrations/mlflow tests/integrations/dbos
+# These start a whole platform and look at its times.
+WHOLE := tests/server/test_openapi_fuzz.py tests/e2e
+
+.PHONY: help setup demo test test-quick fuzz check fmt bench-tracking bench-features openapi migration clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -27,8 +32,9 @@ demo: $(READY) ## Start the platform and take the churn model from data to monit
 	@$(RUN)/mlops demo
 
 test: $(READY) ## Run the whole suite
-	@$(RUN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e $(PYTEST_ARGS)
-	@$(RUN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+	@$(RUN)/python -m pytest -n 2 --dist loadfile tests $(addprefix --ignore ,$(ALONE) $(WHOLE)) $(PYTEST_ARGS)
+	@$(RUN)/python -m pytest -n 2 --dist loadfile $(ALONE) $(PYTEST_ARGS)
+	@$(RUN)/python -m pytest $(WHOLE) $(PYTEST_ARGS)
 	@cd examples/churn && ../../$(RUN)/python -m pytest -q
 
 test-quick: $(READY) ## Run what takes less than ten seconds a test, on SQLite alone

@@ -69,7 +69,7 @@ class TestLog:
         time.sleep(1)  # the promise is about what is older than this
         server.kill_worker(server.worker_pids()[0])
         root = server.state / "predictions" / "log"
-        eventually(lambda: root.is_dir() and len(read(root)) == 50, "the dead worker's spool")
+        eventually(lambda: any(root.rglob("*.parquet")) and len(read(root)) == 50, "the dead worker's spool")
 
     def test_is_complete_after_a_clean_stop(self, control, make_server, one):
         control.publish(snapshot(1, endpoint(revision(one))))

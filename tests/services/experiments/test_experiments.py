@@ -32,11 +32,16 @@ class TestCreating:
         assert bob.client.post("/experiments", json={"name": "churn"}).status_code == 201
 
     @pytest.mark.parametrize(
-        "body", [{}, {"name": ""}, {"name": "a\x00b"}, {"name": "x" * 201}, {"nam": "x"}]
+        "body", [{}, {"name": ""}, {"name": "x" * 201}, {"nam": "x"}, {"name": "a\x07b"}]
     )
     def test_a_wrong_name_is_422(self, platform: RunningPlatform, body: dict[str, str]) -> None:
         ana = platform.new_user(platform.new_team(), "data_scientist")
         assert ana.client.post("/experiments", json=body).status_code == 422
+
+    def test_a_name_with_a_nul_is_refused(self, platform: RunningPlatform) -> None:
+        ana = platform.new_user(platform.new_team(), "data_scientist")
+        answer = ana.client.post("/experiments", json={"name": "a\x00b"})
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
 
     def test_a_viewer_may_not(self, platform: RunningPlatform) -> None:
         viewer = platform.new_user(platform.new_team(), "viewer")
