@@ -208,8 +208,8 @@ class TestEveryOperation:
         sent = fuzzer.statuses.total()
         assert sent > count
         assert fuzzer.unsent < sent / 10
-        if mode is GenerationMode.POSITIVE:  # most of it is let in: what is tested is not the gate
-            assert sum(number for status, number in fuzzer.statuses.items() if status < 400) > sent / 5
+        if mode is GenerationMode.POSITIVE:  # enough of it is carried out: what is tested is not the gate
+            assert sum(number for status, number in fuzzer.statuses.items() if status < 400) > sent / 10
         assert platform.admin.get("/whoami").status_code == 200
 
     def _run(self, fuzzer: Fuzzer, operation: Any, mode: GenerationMode, real: dict[str, str] | None) -> None:

@@ -32,39 +32,34 @@ Name = Annotated[
 Text = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_printable)]
 
 
-def _plain_json(value: Any, depth: int = 0) -> Any:
-    if depth > 20:
-        msg = "must not nest deeper than 20 levels"
-        raise ValueError(msg)
+def _plain_json(value: Any, path: str = "", depth: int = 0) -> Any:
+    """Bounds what is free in form; a message names the place within it."""
+    fault = "must not nest deeper than 20 levels" if depth > 20 else _unplain(value)
+    if fault is not None:
+        raise ValueError(f"{path[:200]} {fault}".strip())
     if isinstance(value, dict):
-        _bounded(len(value), 1_000, "keys in one object")
         for key, item in value.items():
             _printable(str(key))
-            _plain_json(item, depth + 1)
+            _plain_json(item, f"{path}.{key}".lstrip("."), depth + 1)
     elif isinstance(value, list):
-        _bounded(len(value), 100_000, "items in one list")
-        for item in value:
-            _plain_json(item, depth + 1)
-    else:
-        _plain_scalar(value)
+        for number, item in enumerate(value):
+            _plain_json(item, f"{path}[{number}]", depth + 1)
     return value
 
 
-def _plain_scalar(value: Any) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        msg = "must not hold NaN or Infinity"
-        raise ValueError(msg)
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        msg = "must not hold integers beyond 64 bits"
-        raise ValueError(msg)
+def _unplain(value: Any) -> str | None:
+    """Why one value cannot be taken, whatever it holds; None when it can."""
     if isinstance(value, str):
         _printable(value)
-
-
-def _bounded(size: int, most: int, what: str) -> None:
-    if size > most:
-        msg = f"must not hold more than {most:,} {what}"
-        raise ValueError(msg)
+    elif isinstance(value, float) and not math.isfinite(value):
+        return "must not be NaN or Infinity"
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "must not be an integer beyond 64 bits"
+    elif isinstance(value, dict) and len(value) > 1_000:
+        return "must not hold more than 1,000 keys in one object"
+    elif isinstance(value, list) and len(value) > 100_000:
+        return "must not hold more than 100,000 items in one list"
+    return None
 
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_plain_json)]

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_platform.contracts.problems import ErrorCode
+from ml_platform.server.media import is_json
 from ml_platform.server.problems import problem_response
 
 _LARGE = 64 * 1024
@@ -62,12 +63,6 @@ async def replayable(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return body, again
-
-
-def is_json(headers: Headers) -> bool:
-    """Whether the body says that it is JSON, as FastAPI understands it."""
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _is_ours(scope: Scope) -> bool:

@@ -14,7 +14,8 @@ from ml_platform.contracts.problems import ErrorCode
 from ml_platform.kit import idempotency
 from ml_platform.kit.clock import Clock, utc_now
 from ml_platform.kit.db import Database
-from ml_platform.server.bodies import is_json, replayable
+from ml_platform.server.bodies import replayable
+from ml_platform.server.media import is_json
 from ml_platform.server.problems import problem_response
 from ml_platform.services.access import Actor
 

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_platform.kit.ids import new_id
@@ -69,6 +69,8 @@ class RequestMiddleware:
             if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
                 raise HTTPException(400, "the address holds a NUL character")  # noqa: TRY301 - as above
             await self._app(scope, bounded, answer)
+        except ClientDisconnect:
+            answer.status = 499  # whoever asked went away in the middle: there is nobody to answer
         except Exception as error:  # answered here, inside of the request's id, headers and metrics
             if answer.started:
                 raise

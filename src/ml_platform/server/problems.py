@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from ml_platform.contracts.problems import ErrorCode, FieldProblem, Problem, title_of
 from ml_platform.kit.errors import AppError
 from ml_platform.kit.strictjson import finite
+from ml_platform.server.media import has_body, is_json
 
 _log = structlog.get_logger(__name__)
 _CODES = {
@@ -109,10 +110,23 @@ def _validation_error(request: Request, error: Exception) -> JSONResponse:
         path = [str(part) for part in item["loc"]]
         if item["type"] == "json_invalid":
             status, code = 400, ErrorCode.INVALID_JSON
+        if path == ["body"] and has_body(request.headers) and not is_json(request.headers):
+            return _not_json(request)
         name = ".".join(path[1:]) or path[0]
         fields.append(FieldProblem(field=name[:200], message=str(item["msg"])[:500]))
     detail = "; ".join(f"{field.field}: {field.message}" for field in fields[:5]) or "the input is not valid"
     return problem_response(_request_id(request), status=status, code=code, detail=detail, fields=fields)
+
+
+def _not_json(request: Request) -> JSONResponse:
+    given = request.headers.get("content-type", "nothing")[:100]
+    return problem_response(
+        _request_id(request),
+        status=415,
+        code=ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+        detail=f"content-type: {given} was given, application/json is needed",
+        hint="curl needs --json, or -H 'Content-Type: application/json'",
+    )
 
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:
