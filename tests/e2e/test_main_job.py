@@ -76,7 +76,7 @@ class TestAfterwards:
             rows = platform.features.training_set(
                 "telco-labels@1", ["customer_profile:tenure"], label="churn"
             )
-            with pytest.raises(ValueError, match="contract|column"):
+            with pytest.raises(ValueError, match=r"contract|column"):
                 platform.evaluate(experiment, rows.reference)
             whole = platform.features.training_set("telco-labels@1", ["customer_profile"], label="churn")
             judged = platform.evaluate(experiment, whole.reference)
