@@ -3,9 +3,19 @@
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.support.platform import RunningPlatform, running_platform
 from tests.support.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
+
+# By default structlog draws tracebacks with all locals, which takes it most of a minute for a request's.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

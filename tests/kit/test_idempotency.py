@@ -64,6 +64,14 @@ class TestAKey:
         with pytest.raises(ConflictError), database.write() as session:
             idempotency.mark_committed(session, "nobody claimed this")
 
+    def test_that_was_under_way_is_free_when_the_only_process_starts_anew(self, database: Database) -> None:
+        idempotency.begin(database, "died", "f", NOW)
+        idempotency.begin(database, "done", "f", NOW)
+        idempotency.keep_answer(database, "done", {})
+        idempotency.free_abandoned(database)
+        assert idempotency.begin(database, "died", "f", NOW) is None
+        assert idempotency.begin(database, "done", "f", NOW) is not None
+
 
 class TestARace:
     def test_has_one_winner_each_time(self, database: Database) -> None:

@@ -86,3 +86,9 @@ def forget(database: Database, row_id: str) -> None:
         session.execute(
             delete(IdempotencyRow).where(IdempotencyRow.id == row_id, IdempotencyRow.state == "started")
         )
+
+
+def free_abandoned(database: Database) -> None:
+    """Frees what was under way when the only process died; one of several must wait for the lease."""
+    with database.write() as session:
+        session.execute(delete(IdempotencyRow).where(IdempotencyRow.state == "started"))

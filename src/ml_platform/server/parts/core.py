@@ -1,6 +1,7 @@
 """Database, outbox, audit, authorisation: what every other part needs."""
 
 from ml_platform.integrations.cedar import CedarAuthorizer
+from ml_platform.kit import idempotency
 from ml_platform.kit.db import Database
 from ml_platform.kit.outbox import OutboxRelay
 from ml_platform.kit.secrets import SecretStore
@@ -21,6 +22,8 @@ def compose(runtime: Runtime) -> None:
     parts.provide(ObjectStorage, LocalStorage(settings.home / "storage"))
     secrets = parts.provide(SecretStore, SecretStore(settings.home / "secrets"))
     schema.upgrade(database, lock_file=settings.home / "run" / "migrate.lock")
+    if database.is_sqlite:  # then this process is the only one
+        runtime.on_start(lambda: idempotency.free_abandoned(database))
     relay = parts.provide(OutboxRelay, OutboxRelay(database))
     chain = parts.provide(AuditChain, AuditChain(secrets.get_or_create("audit.key")))
     checkpoints = CheckpointFile(settings.home / "audit" / "checkpoints.jsonl", database, chain)
