@@ -8,15 +8,15 @@ from functools import partial
 from html import escape
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from ml_platform.contracts.identity import Permission
 from ml_platform.contracts.problems import FieldProblem, Problem
 from ml_platform.server.gate import OPEN_PATHS, PAGE_HEADERS, STYLE
-from ml_platform.services.access import Work, requires
+from ml_platform.services.access import Router, Work, requires
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 
 _DEPTH = 4
 _Reader = Annotated[Work, requires(Permission.READ)]

@@ -2,16 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.db import Database
 from ml_platform.server.metrics import ApiMetrics
-from ml_platform.services.access import ComponentsOf, Work, requires
+from ml_platform.services.access import ComponentsOf, Router, Work, requires
 
-router = APIRouter(tags=["health"])
+router = Router(tags=["health"])
 
 
 class Health(BaseModel):

@@ -9,6 +9,7 @@ from ml_platform.services.access.interfaces import (
     Decision,
     Resource,
 )
+from ml_platform.services.access.routing import Router
 from ml_platform.services.access.work import Work, WorkFactory
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ComponentsOf",
     "Decision",
     "Resource",
+    "Router",
     "Work",
     "WorkFactory",
     "authenticate",

@@ -1,8 +1,9 @@
 """FastAPI dependencies: every endpoint says which permission it needs and receives its unit of work."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, TypeVar, cast
 
+from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from ml_platform.contracts.identity import Permission
@@ -20,8 +21,11 @@ TEAM_HEADER = "mlops-team"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def components_of(request: Request) -> Components:
-    """The parts of the running process."""
+async def components_of(request: Request) -> Components:
+    """The parts of the running process.
+
+    Asynchronous, as `get` below, since FastAPI runs other dependencies in a thread each.
+    """
     return cast("Components", request.app.state.components)
 
 
@@ -31,7 +35,7 @@ ComponentsOf = Annotated[Components, Depends(components_of)]
 def provided(interface: type[T]) -> Any:
     """What stands behind an interface, as a dependency of an endpoint: `store: Annotated[Store, ...]`."""
 
-    def get(components: ComponentsOf) -> T:
+    async def get(components: ComponentsOf) -> T:
         return components.get(interface)
 
     return Depends(get)
@@ -40,21 +44,38 @@ def provided(interface: type[T]) -> Any:
 def requires(permission: Permission) -> Any:
     """A dependency that authenticates, authorises, and opens the request's unit of work.
 
-    The transaction commits after the endpoint returned and before the answer is sent, so that no
-    caller is told of a success that did not happen.
+    The transaction commits before the answer is sent, so that no caller is told of a success that did
+    not happen: a `Router` commits when the endpoint returns, and what an asynchronous one did, this does.
     """
 
-    def open_work(request: Request, components: ComponentsOf) -> Iterator[Work]:
-        actor = authenticate(request, components)
-        factory = components.get(WorkFactory)
+    async def open_work(request: Request, components: ComponentsOf) -> AsyncIterator[Work]:
+        actor: Actor | None = getattr(request.state, "actor", None)  # the gate has asked already
+        if actor is None:
+            actor = await to_thread.run_sync(authenticate, request, components)
         write = request.method not in _SAFE_METHODS
-        with factory.begin(actor, write=write, request_id=request.state.request_id) as work:
-            work.idempotency_id = getattr(request.state, "idempotency_id", None)
-            work.require(permission)
+        work = components.get(WorkFactory).create(actor, write=write, request_id=request.state.request_id)
+        work.idempotency_id = getattr(request.state, "idempotency_id", None)
+        work.require(permission)
+        try:
             yield work
+            if not work.idle:
+                await _at_once(work.commit)
+        except BaseException:
+            if not work.idle:
+                await _at_once(work.rollback)
+            raise
+        finally:
+            if not work.idle:
+                await _at_once(work.close)
 
     open_work.permission = permission  # type: ignore[attr-defined] # read by the test of every route
     return Depends(open_work, scope="function")
+
+
+async def _at_once(end: Callable[[], None]) -> None:
+    """Ends a transaction in a thread that is never waited for, also for a caller who went away."""
+    with CancelScope(shield=True):
+        await to_thread.run_sync(end, limiter=CapacityLimiter(1))
 
 
 def authenticate(request: Request, components: Components) -> Actor:
@@ -85,6 +106,3 @@ def authenticate(request: Request, components: Components) -> Actor:
         )
     request.state.actor = actor
     return actor
-
-
-PermissionDependency = Callable[[Request, Components], Iterator[Work]]

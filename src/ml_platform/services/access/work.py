@@ -61,6 +61,11 @@ class Work:
         return self._session
 
     @property
+    def idle(self) -> bool:
+        """Whether there is nothing to commit, to roll back or to close."""
+        return self._session is None and not self._events
+
+    @property
     def team_id(self) -> str:
         return self.actor.team_id
 

@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
 from fastapi import Path as PathParam
+from fastapi import Query
 
 from ml_platform.contracts.base import Page
 from ml_platform.contracts.identity import Permission
 from ml_platform.contracts.monitoring import Alert, AlertNote, AlertSeverity, AlertStatus
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
-from ml_platform.services.access import Work, requires
+from ml_platform.services.access import Router, Work, requires
 from ml_platform.services.alerts.service import AlertService
 
-router = APIRouter(prefix="/alerts", tags=["alerts"])
+router = Router(prefix="/alerts", tags=["alerts"])
 
 AlertId = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
 

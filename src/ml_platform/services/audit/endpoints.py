@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from ml_platform.contracts.audit import AuditEvent, AuditVerification
 from ml_platform.contracts.base import Page
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, number_cursor
-from ml_platform.services.access import Work, provided, requires
+from ml_platform.services.access import Router, Work, provided, requires
 from ml_platform.services.audit.service import AuditService
 from ml_platform.services.audit.verify import AuditVerifier
 
-router = APIRouter(prefix="/audit", tags=["audit"])
+router = Router(prefix="/audit", tags=["audit"])
 
 Filter = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 

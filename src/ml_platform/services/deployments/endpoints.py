@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParam
+from fastapi import Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from ml_platform.contracts.base import Page, Slug
@@ -21,7 +21,7 @@ from ml_platform.contracts.deployments import (
 )
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
-from ml_platform.services.access import Work, provided, requires
+from ml_platform.services.access import Router, Work, provided, requires
 from ml_platform.services.deployments.measuring import metrics_of, seconds_of
 from ml_platform.services.deployments.plans import Planner
 from ml_platform.services.deployments.repository import DeploymentRepository
@@ -29,7 +29,7 @@ from ml_platform.services.deployments.service import DeploymentService
 from ml_platform.services.deployments.snapshots import SnapshotFeed
 from ml_platform.services.deployments.stages import RolloutParts
 
-router = APIRouter(tags=["deployments"])
+router = Router(tags=["deployments"])
 
 ModelId = Annotated[
     str,

@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
 from fastapi import Path as PathParam
+from fastapi import Query
 
 from ml_platform.contracts.base import Page, Slug
 from ml_platform.contracts.governance import (
@@ -17,12 +17,12 @@ from ml_platform.contracts.governance import (
 )
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
-from ml_platform.services.access import Work, provided, requires
+from ml_platform.services.access import Router, Work, provided, requires
 from ml_platform.services.governance.approvals import ApprovalService
 from ml_platform.services.governance.interfaces import ModelDirectory, RoleDirectory
 from ml_platform.services.governance.risks import RiskService
 
-router = APIRouter()
+router = Router()
 
 ApprovalId = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
 Models = Annotated[ModelDirectory, provided(ModelDirectory)]
