@@ -83,6 +83,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /experiments": {"json": {"name": "an experiment"}},
     "POST /sources": {"content": b"no archive", "headers": {"content-type": "application/gzip"}},
     "POST /experiments/{experiment}/train": {"json": {"source": {"train.py": "print(1)"}}},
+    "POST /models/{model_id:path}/evaluations": {"json": {"dataset": "customers@1"}},
     "POST /models/{name}/versions": {"json": {"run_id": SOME_RUN}},
     "PUT /models/{name}/aliases/{alias}": {"json": {"version": 1}},
 }

@@ -190,7 +190,8 @@ def _see_through(here: Installation, version: int) -> None:
             break
         assert status not in ("failed", "rolled_back", "cancelled"), status
         assert time.monotonic() < deadline, status
-        if approval is not None and approval.status == "pending":
+        # Only when the workflow is parked: a vote before that would let the next run pass by where it waits.
+        if approval is not None and approval.status == "pending" and here.engine.waiting():
             _vote(here, approval.id)
         time.sleep(0.02)
     here.engine.result(rollout_id, 30)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from ml_platform.integrations.delta.schema import type_of
+from ml_platform.kit.strictjson import finite
 
 QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 BINS: Final = 20
@@ -22,7 +23,8 @@ def profile(frame: pl.DataFrame) -> dict[str, Any]:
 
     Statistics of floats leave NaN and infinities out; `non_finite` says how many there were.
     """
-    return {"rows": frame.height, "columns": {name: _column(frame[name]) for name in frame.columns}}
+    columns = {name: _column(frame[name]) for name in frame.columns}
+    return {"rows": frame.height, "columns": finite(columns)}
 
 
 def _column(values: pl.Series) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def _histogram(filled: pl.Series) -> dict[str, list[Any]] | None:
     low, high = float(numbers.min()), float(numbers.max())
     if low == high or not math.isfinite(high - low):
         return {"edges": [low, high], "counts": [len(numbers)]}
-    edges = [low + (high - low) * index / BINS for index in range(BINS)] + [high]
+    edges = [low + (high - low) * (index / BINS) for index in range(BINS)] + [high]
     places = ((numbers - low) / (high - low) * BINS).astype("int64").clip(0, BINS - 1)
     counts = [0] * BINS
     for place, count in pl.Series("place", places).value_counts(name="n").iter_rows():
