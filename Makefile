@@ -18,7 +18,7 @@ ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform and look at its times.
 WHOLE := tests/server/test_openapi_fuzz.py tests/e2e
 
-.PHONY: help setup demo test test-quick fuzz check fmt bench-tracking bench-features openapi migration clean
+.PHONY: help setup demo test test-quick fuzz check fmt bench-api bench-tracking bench-features openapi migration clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ openapi: $(READY) ## Write the generated references anew
 
 migration: $(READY) ## Write the initial migration anew from the tables (until the first release)
 	@$(RUN)/python -m scripts.initial_migration
+
+bench-api: $(READY) ## Measure the API under 100 users
+	@$(RUN)/python benchmarks/control_plane/run.py
 
 bench-tracking: $(READY) ## Measure tracking beside a stock MLflow server
 	@$(RUN)/python benchmarks/tracking/run.py
