@@ -55,6 +55,7 @@ def main() -> int:
             server_header=False,
             date_header=True,
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
+            timeout_keep_alive=75,  # longer than clients keep theirs: nobody sends into a closing connection
         )
         server = _Server(config, app.state.components.get(SnapshotFeed))
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
