@@ -1,5 +1,6 @@
 """Definitions and materialisation, checked against the stock Feast client on the same directory."""
 
+import itertools
 import sqlite3
 import subprocess
 import sys
@@ -45,6 +46,16 @@ class TestApply:
         repository.materialize("churn")
         repository.apply([make_view()])
         assert repository.get_online_features([{"customer_id": "a"}], REFS)["tenure"] == [5]
+
+    @pytest.mark.parametrize("full", [False, True])
+    def test_columns_come_in_the_order_in_which_they_were_asked(self, repository, make_view, full):
+        repository.apply([make_view()])
+        repository.materialize("churn")
+        for names in itertools.permutations(["charges", "tenure", "plan"]):
+            answer = repository.get_online_features(
+                [{"customer_id": "a"}], [f"churn:{name}" for name in names], full_feature_names=full
+            )
+            assert list(answer) == ["customer_id", *(f"churn__{name}" if full else name for name in names)]
 
     def test_a_stock_client_sees_it(self, repository, make_view):
         repository.apply([make_view()])

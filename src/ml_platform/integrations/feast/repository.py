@@ -165,7 +165,10 @@ class FeastRepository:
     def get_online_features(
         self, keys: Sequence[Mapping[str, Any]], features: Sequence[str], *, full_feature_names: bool = False
     ) -> dict[str, list[Any]]:
-        """The newest values by Feast's own client; the inference plane reads the same store by itself."""
+        """The newest values by Feast's own client; the inference plane reads the same store by itself.
+
+        Columns come as asked: the keys, then the features (Feast's own order changes from process to process).
+        """
         by_view = parse_references(list(features))
         with self._reading() as store:
             for view in by_view:
@@ -176,7 +179,12 @@ class FeastRepository:
                     entity_rows=[dict(key) for key in keys],
                     full_feature_names=full_feature_names,
                 ).to_dict()
-        return answer
+        asked = [
+            f"{view}__{name}" if full_feature_names else name
+            for view, _, name in (reference.partition(":") for reference in features)
+        ]
+        entities = [name for name in answer if name not in asked]
+        return {name: answer[name] for name in [*entities, *asked]}
 
     def lookup_spec(
         self,
