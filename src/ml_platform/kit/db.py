@@ -13,8 +13,10 @@ from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
 from ml_platform.kit.strictjson import canonical
+from ml_platform.kit.turns import Turns
 
 _WRITE_OPTION = "platform_write"
+_TURN = "platform_turn"
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -77,7 +79,9 @@ class Database:
     """Opens transactions. Readers never wait; a writer on SQLite takes the write lock when it begins.
 
     A deferred SQLite transaction that reads and then writes can fail at the upgrade with nothing to
-    wait for; `BEGIN IMMEDIATE` turns that into a plain queue (`busy_timeout`).
+    wait for; `BEGIN IMMEDIATE` takes the lock at once. SQLite gives its lock to whoever happens to ask when
+    it is free, so writers of this process queue for it among themselves; only another process's are left
+    to `busy_timeout`.
     """
 
     def __init__(self, url: str, *, pool_size: int = 20, busy_timeout_seconds: float = 30.0) -> None:
@@ -93,7 +97,9 @@ class Database:
         self.engine: Engine = create_engine(self.url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _sqlite_connect)
-            event.listen(self.engine, "begin", _sqlite_begin)
+            writers = _Writers(busy_timeout_seconds)
+            event.listen(self.engine, "begin", writers.begin)
+            event.listen(self.engine.pool, "checkin", writers.end)
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(
             self.engine.execution_options(**{_WRITE_OPTION: True}), expire_on_commit=False
@@ -132,6 +138,21 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _sqlite_begin(connection: Any) -> None:
-    write = connection.get_execution_options().get(_WRITE_OPTION, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+class _Writers:
+    """The queue of those who want SQLite's write lock; a turn lasts until the connection is given back."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._turns = Turns()
+        self._timeout = timeout_seconds
+
+    def begin(self, connection: Any) -> None:
+        if not connection.get_execution_options().get(_WRITE_OPTION, False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        if _TURN not in connection.info and self._turns.take(self._timeout):
+            connection.info[_TURN] = True
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def end(self, _connection: Any, record: Any) -> None:
+        if record.info.pop(_TURN, False):
+            self._turns.give()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
@@ -28,13 +28,12 @@ _DESCRIPTION = """From data to a governed, monitored production endpoint.
 Send `Authorization: Bearer <key>`. Errors are problems (RFC 9457) with a stable `code`. Lists are paged by
 `cursor`. A POST with an `Idempotency-Key` is carried out once, however often it is sent.
 """
-API = "/api/v1"
 
 
 def upload_paths() -> list[re.Pattern[str]]:
     """The routes that take a file as their body: they describe it themselves."""
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    return [compile_path(API + route.path)[0] for route in routes if route.openapi_extra]
+    return [compile_path(route.path)[0] for route in routes if route.openapi_extra]
 
 
 def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
@@ -63,13 +62,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
     )
     app.state.components = parts.components
     problems.install(app)
-    api = APIRouter(prefix=API)
-    for router in ROUTERS:
-        api.include_router(router)
-    app.include_router(api)
-    app.include_router(health.router)
-    app.include_router(docs.router)
-    app.include_router(session_router)
+    for router in (*ROUTERS, health.router, docs.router, session_router):
+        app.router.routes.extend(router.routes)
     for path, mounted in parts.mounts:
         app.mount(path, mounted)
     app.add_middleware(IdempotencyMiddleware, database=parts.components.get(Database))

@@ -1,6 +1,7 @@
 """Cedar decides: readable policies, deny by default, and every decision names its policies."""
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import cedarpy
 from ml_platform.contracts.identity import Permission, Role
 from ml_platform.services.access import Actor, Decision, Resource
 
+_REMEMBERED = 10_000
 PLATFORM_POLICIES = Path(__file__).parents[2] / "services" / "access" / "policies" / "platform.cedar"
 
 
@@ -26,16 +28,47 @@ class CedarAuthorizer:
         text = "\n".join(policies or (PLATFORM_POLICIES.read_text(),))
         self._policies = cedarpy.PolicySet.from_str(text)
         self._names = _names_of(text)
+        self._decisions = lru_cache(maxsize=_REMEMBERED)(self._decide)
 
     def decide(self, actor: Actor, permission: Permission, resource: Resource) -> Decision:
-        """Asks the policies; an error in evaluating one is a denial."""
+        """Asks the policies; an error in evaluating one is a denial.
+
+        A decision follows from what is asked alone, so the same question is evaluated once.
+        """
+        roles = actor.memberships.get(resource.team_id, frozenset())
+        asked = (resource.kind, resource.resource_id, resource.team_id, json.dumps(resource.attributes))
+        return self._decisions(actor.actor_id, actor.admin, roles, permission, asked)
+
+    def _decide(
+        self,
+        actor_id: str,
+        admin: bool,
+        roles: frozenset[Role],
+        permission: Permission,
+        asked: tuple[str, str, str, str],
+    ) -> Decision:
+        kind, resource_id, team_id, attributes = asked
         request = {
-            "principal": _uid("User", actor.actor_id),
+            "principal": _uid("User", actor_id),
             "action": _uid("Action", permission.value),
-            "resource": _uid("Resource", resource.resource_id),
+            "resource": _uid("Resource", resource_id),
             "context": {},
         }
-        result = cedarpy.is_authorized(request, self._policies, _entities(actor, resource))
+        member = {
+            "uid": _uid("User", actor_id),
+            "attrs": {"admin": admin},
+            "parents": _parents(team_id, roles),
+        }
+        thing = {
+            "uid": _uid("Resource", resource_id),
+            "attrs": {
+                **json.loads(attributes),
+                "kind": kind,
+                "team": {"__entity": _uid("Team", team_id)},
+            },
+            "parents": [],
+        }
+        result = cedarpy.is_authorized(request, self._policies, [member, _team(team_id), thing])
         reasons = tuple(sorted(self._names.get(name, name) for name in result.diagnostics.reasons))
         return Decision(allowed=bool(result.allowed), policies=reasons)
 
@@ -44,28 +77,15 @@ def _uid(kind: str, name: str) -> dict[str, Any]:
     return {"type": kind, "id": name}
 
 
-def _entities(actor: Actor, resource: Resource) -> list[dict[str, Any]]:
-    team = resource.team_id
-    roles = actor.memberships.get(team, frozenset())
-    parents = [_uid("Role", f"{team}/{role.value}") for role in roles]
-    if roles:
-        parents.append(_uid("Role", f"{team}/member"))
-    groups = {
-        role: {"__entity": _uid("Role", f"{team}/{role}")} for role in [*(r.value for r in Role), "member"]
-    }
-    return [
-        {"uid": _uid("User", actor.actor_id), "attrs": {"admin": actor.admin}, "parents": parents},
-        {"uid": _uid("Team", team), "attrs": groups, "parents": []},
-        {
-            "uid": _uid("Resource", resource.resource_id),
-            "attrs": {
-                **resource.attributes,
-                "kind": resource.kind,
-                "team": {"__entity": _uid("Team", team)},
-            },
-            "parents": [],
-        },
-    ]
+def _parents(team_id: str, roles: frozenset[Role]) -> list[dict[str, Any]]:
+    names = [*(role.value for role in roles), *(["member"] if roles else [])]
+    return [_uid("Role", f"{team_id}/{name}") for name in names]
+
+
+def _team(team_id: str) -> dict[str, Any]:
+    groups = {name: _uid("Role", f"{team_id}/{name}") for name in [*(role.value for role in Role), "member"]}
+    attributes = {name: {"__entity": group} for name, group in groups.items()}
+    return {"uid": _uid("Team", team_id), "attrs": attributes, "parents": []}
 
 
 def _names_of(text: str) -> dict[str, str]:

@@ -9,11 +9,13 @@ from ml_platform.services.access.interfaces import (
     Decision,
     Resource,
 )
-from ml_platform.services.access.routing import Router
+from ml_platform.services.access.routing import API, ApiRouter, Router
 from ml_platform.services.access.work import Work, WorkFactory
 
 __all__ = [
+    "API",
     "Actor",
+    "ApiRouter",
     "AuditRecorder",
     "Authenticator",
     "Authorizer",

@@ -6,6 +6,7 @@ transaction: SQLite has one write lock, a pool has so many connections.
 """
 
 from collections.abc import Callable
+from enum import Enum
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any
@@ -15,6 +16,8 @@ from fastapi import APIRouter
 
 from ml_platform.services.access.work import Work
 
+API = "/api/v1"
+
 
 class Router(APIRouter):
     """`APIRouter` for endpoints that take a `Work`; asynchronous ones are left as they are."""
@@ -23,6 +26,13 @@ class Router(APIRouter):
         super().add_api_route(
             path, endpoint if iscoroutinefunction(endpoint) else _whole(endpoint), **options
         )
+
+
+class ApiRouter(Router):
+    """A slice's routes below `/api/v1`, at their whole paths: included routers are searched over and over."""
+
+    def __init__(self, *, prefix: str = "", tags: list[str | Enum] | None = None) -> None:
+        super().__init__(prefix=API + prefix, tags=tags)
 
 
 def _whole(endpoint: Callable[..., Any]) -> Callable[..., Any]:

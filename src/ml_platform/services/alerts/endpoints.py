@@ -9,10 +9,10 @@ from ml_platform.contracts.base import Page
 from ml_platform.contracts.identity import Permission
 from ml_platform.contracts.monitoring import Alert, AlertNote, AlertSeverity, AlertStatus
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
-from ml_platform.services.access import Router, Work, requires
+from ml_platform.services.access import ApiRouter, Work, requires
 from ml_platform.services.alerts.service import AlertService
 
-router = Router(prefix="/alerts", tags=["alerts"])
+router = ApiRouter(prefix="/alerts", tags=["alerts"])
 
 AlertId = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
 

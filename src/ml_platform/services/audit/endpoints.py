@@ -8,11 +8,11 @@ from ml_platform.contracts.audit import AuditEvent, AuditVerification
 from ml_platform.contracts.base import Page
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, number_cursor
-from ml_platform.services.access import Router, Work, provided, requires
+from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.audit.service import AuditService
 from ml_platform.services.audit.verify import AuditVerifier
 
-router = Router(prefix="/audit", tags=["audit"])
+router = ApiRouter(prefix="/audit", tags=["audit"])
 
 Filter = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 

@@ -25,11 +25,11 @@ from ml_platform.contracts.identity import Permission
 from ml_platform.kit.errors import BadInputError
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, number_cursor, text_cursor
 from ml_platform.kit.uploads import UploadedFile
-from ml_platform.services.access import Router, Work, provided, requires
+from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.datasets.interfaces import DatasetStore
 from ml_platform.services.datasets.service import DatasetService
 
-router = Router(prefix="/datasets", tags=["datasets"])
+router = ApiRouter(prefix="/datasets", tags=["datasets"])
 
 Store = Annotated[DatasetStore, provided(DatasetStore)]
 Read = Annotated[Work, requires(Permission.READ)]

@@ -21,7 +21,7 @@ from ml_platform.contracts.deployments import (
 )
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
-from ml_platform.services.access import Router, Work, provided, requires
+from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.deployments.measuring import metrics_of, seconds_of
 from ml_platform.services.deployments.plans import Planner
 from ml_platform.services.deployments.repository import DeploymentRepository
@@ -29,7 +29,7 @@ from ml_platform.services.deployments.service import DeploymentService
 from ml_platform.services.deployments.snapshots import SnapshotFeed
 from ml_platform.services.deployments.stages import RolloutParts
 
-router = Router(tags=["deployments"])
+router = ApiRouter(tags=["deployments"])
 
 ModelId = Annotated[
     str,

@@ -10,11 +10,11 @@ from ml_platform.contracts.experiments import Experiment, ExperimentCreate, Run
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.errors import BadInputError
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit
-from ml_platform.services.access import Router, Work, provided, requires
+from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.experiments.interfaces import Tracking
 from ml_platform.services.experiments.service import ExperimentService
 
-router = Router(tags=["experiments"])
+router = ApiRouter(tags=["experiments"])
 
 ExperimentRef = Annotated[
     str, PathParam(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", description="Id or name")

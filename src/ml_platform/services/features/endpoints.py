@@ -20,12 +20,12 @@ from ml_platform.contracts.datasets import (
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, encode_cursor, text_cursor
 from ml_platform.kit.storage import ObjectStorage
-from ml_platform.services.access import ComponentsOf, Router, Work, requires
+from ml_platform.services.access import ApiRouter, ComponentsOf, Work, requires
 from ml_platform.services.datasets import DatasetStore
 from ml_platform.services.features.interfaces import FeatureEngine
 from ml_platform.services.features.service import FeatureService
 
-router = Router(tags=["features"])
+router = ApiRouter(tags=["features"])
 
 Read = Annotated[Work, requires(Permission.READ)]
 ReadData = Annotated[Work, requires(Permission.READ_DATA)]

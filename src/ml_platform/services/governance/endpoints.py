@@ -17,12 +17,12 @@ from ml_platform.contracts.governance import (
 )
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
-from ml_platform.services.access import Router, Work, provided, requires
+from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.governance.approvals import ApprovalService
 from ml_platform.services.governance.interfaces import ModelDirectory, RoleDirectory
 from ml_platform.services.governance.risks import RiskService
 
-router = Router()
+router = ApiRouter()
 
 ApprovalId = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
 Models = Annotated[ModelDirectory, provided(ModelDirectory)]

@@ -21,10 +21,10 @@ from ml_platform.contracts.identity import (
     WhoAmI,
 )
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
-from ml_platform.services.access import Router, Work, requires
+from ml_platform.services.access import ApiRouter, Work, requires
 from ml_platform.services.identity.service import IdentityService
 
-router = Router()
+router = ApiRouter()
 
 KeyId = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
 _NOT_KEPT = {"cache-control": "no-store"}  # nor by us, for a repeated Idempotency-Key

@@ -43,6 +43,15 @@ class IdentityRepository:
         query = select(MembershipRow).where(MembershipRow.user_id == user_id).order_by(MembershipRow.id)
         return list(self._session.scalars(query))
 
+    def teams_of(self, user_id: str) -> list[tuple[MembershipRow, TeamRow]]:
+        query = (
+            select(MembershipRow, TeamRow)
+            .join(TeamRow, TeamRow.id == MembershipRow.team_id)
+            .where(MembershipRow.user_id == user_id)
+            .order_by(MembershipRow.id)
+        )
+        return [(membership, team) for membership, team in self._session.execute(query)]
+
     def membership(self, team_id: str, user_id: str) -> MembershipRow | None:
         return self._session.scalars(
             select(MembershipRow).where(MembershipRow.team_id == team_id, MembershipRow.user_id == user_id)
@@ -61,6 +70,14 @@ class IdentityRepository:
         return self._session.scalars(
             select(KeyRow).where(KeyRow.id == key_id, KeyRow.team_id == team_id)
         ).first()
+
+    def key_and_owner(self, token_sha256: str) -> tuple[KeyRow, UserRow] | None:
+        found = self._session.execute(
+            select(KeyRow, UserRow)
+            .join(UserRow, UserRow.id == KeyRow.user_id)
+            .where(KeyRow.token_sha256 == token_sha256)
+        ).first()
+        return (found[0], found[1]) if found is not None else None
 
     def keys(
         self, team_id: str, *, user_id: str | None, after: str | None, limit: int

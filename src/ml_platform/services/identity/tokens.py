@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from ml_platform.contracts.identity import Role
@@ -28,16 +28,17 @@ class TokenAuthenticator:
 
     def authenticate(self, token: str, *, team: str | None, source: str | None) -> Actor:
         with self._database.read() as session:
-            key = session.scalars(select(KeyRow).where(KeyRow.token_sha256 == sha256_of(token))).first()
-            if key is None:
+            known = IdentityRepository(session).key_and_owner(sha256_of(token))
+            if known is None:
                 raise UnauthenticatedError("this key is not known here", hint=_HINT)
+            key, owner = known
             if key.revoked_at is not None:
                 raise UnauthenticatedError("this key was revoked", hint=_HINT)
             if key.expires_at is not None and key.expires_at <= self._clock():
                 raise UnauthenticatedError("this key has expired", hint=_HINT)
             return self._actor(
                 session,
-                user_id=key.user_id,
+                user=owner,
                 team=team or key.team_id,
                 narrowed={Role(role) for role in key.roles} if key.roles is not None else None,
                 key=key,
@@ -53,7 +54,12 @@ class TokenAuthenticator:
             if row.last_seen_at + SESSION_IDLE <= now:
                 raise UnauthenticatedError("the session timed out", hint="open a new link: mlops login --web")
             actor = self._actor(
-                session, user_id=row.user_id, team=team or row.team_id, narrowed=None, key=None, source=source
+                session,
+                user=session.get(UserRow, row.user_id),
+                team=team or row.team_id,
+                narrowed=None,
+                key=None,
+                source=source,
             )
         if row.last_seen_at + _TOUCH_EVERY <= now:
             self._touch(row.token_sha256, now)
@@ -71,27 +77,24 @@ class TokenAuthenticator:
         self,
         session: Session,
         *,
-        user_id: str,
+        user: UserRow | None,
         team: str,
         narrowed: set[Role] | None,
         key: KeyRow | None,
         source: str | None,
     ) -> Actor:
         repository = IdentityRepository(session)
-        user = session.get(UserRow, user_id)
         if user is None or not user.active:
             raise UnauthenticatedError("this user is not active", hint="ask an administrator")
-        memberships = {
-            row.team_id: frozenset(Role(role) for role in row.roles)
-            for row in repository.memberships(user.id)
-        }
+        joined = repository.teams_of(user.id)
+        memberships = {member.team_id: frozenset(Role(role) for role in member.roles) for member, _ in joined}
         admin = user.admin
         if narrowed is not None:  # a narrowed key never does more than its owner, nor outside its team
             admin = False
             own = memberships.get(key.team_id, frozenset()) if key else frozenset()
             granted = frozenset(narrowed) if user.admin or user.kind == "service" else own & narrowed
             memberships = {key.team_id: granted} if key else {}
-        row = repository.team(team)
+        row = next((own for _, own in joined if team in (own.id, own.name)), None) or repository.team(team)
         if row is None or not (admin or row.id in memberships):
             raise NotFoundError(f"team {team!r} was not found", hint="list your teams: mlops teams list")
         return _actor_of(user, row, memberships, admin=admin, key=key, source=source)

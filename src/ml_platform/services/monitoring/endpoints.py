@@ -15,11 +15,11 @@ from ml_platform.contracts.monitoring import (
     Retraining,
 )
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
-from ml_platform.services.access import Router, Work, provided, requires
+from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.monitoring.interfaces import Deployments
 from ml_platform.services.monitoring.service import MonitoringService
 
-router = Router(prefix="/deployments/{deployment_id}", tags=["monitoring"])
+router = ApiRouter(prefix="/deployments/{deployment_id}", tags=["monitoring"])
 
 Id = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
 Reading = Annotated[Work, requires(Permission.READ)]

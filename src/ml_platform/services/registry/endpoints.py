@@ -10,13 +10,13 @@ from ml_platform.contracts.identity import Permission
 from ml_platform.contracts.models import AliasSet, Model, ModelVersion, ModelVersionCreate
 from ml_platform.kit.errors import NotFoundError
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, number_cursor, text_cursor
-from ml_platform.services.access import Router, Work, provided, requires
+from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.experiments import ExperimentRef, ExperimentService, Tracking
 from ml_platform.services.registry.interfaces import ModelStore
 from ml_platform.services.registry.registration import Candidate, Prepared, Registrar
 from ml_platform.services.registry.service import RegistryService
 
-router = Router(tags=["models"])
+router = ApiRouter(tags=["models"])
 
 ModelRef = Annotated[
     str,

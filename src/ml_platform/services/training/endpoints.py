@@ -17,14 +17,14 @@ from ml_platform.contracts.problems import ErrorCode
 from ml_platform.kit.errors import BadInputError, TooLargeError
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
 from ml_platform.kit.wiring import Components
-from ml_platform.services.access import ComponentsOf, Router, Work, WorkFactory, provided, requires
+from ml_platform.services.access import ApiRouter, ComponentsOf, Work, WorkFactory, provided, requires
 from ml_platform.services.experiments import ExperimentRef, Tracking
 from ml_platform.services.training.interfaces import InputSource, JobEngine, LogPiece
 from ml_platform.services.training.service import TrainingService
 from ml_platform.services.training.settings import TrainingSettings
 from ml_platform.services.training.sources import SourceStore, source_of
 
-router = Router(tags=["jobs"])
+router = ApiRouter(tags=["jobs"])
 
 JobId = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
 Offset = Annotated[int, Query(ge=0, le=2**50, description="Byte from which on to read")]

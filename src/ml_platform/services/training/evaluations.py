@@ -5,11 +5,11 @@ from typing import Annotated
 from ml_platform.contracts.identity import Permission
 from ml_platform.contracts.models import Evaluation, EvaluationCreate
 from ml_platform.kit.errors import BadInputError
-from ml_platform.services.access import ComponentsOf, Router, Work, WorkFactory, requires
+from ml_platform.services.access import ApiRouter, ComponentsOf, Work, WorkFactory, requires
 from ml_platform.services.registry import ModelFiles, ModelInspector, ModelRef, RegistryService
 from ml_platform.services.training.interfaces import InputSource
 
-router = Router(tags=["models"])
+router = ApiRouter(tags=["models"])
 
 
 @router.post("/models/{model_id:path}/evaluations")
