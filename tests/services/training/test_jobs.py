@@ -211,6 +211,7 @@ class TestWhatIsRefused:
             archive_of({"/abs.py": "x"}),
             archive_of({}),
         ],
+        ids=["not an archive", "nothing", "a path upwards", "an absolute path", "an empty archive"],
     )
     def test_a_bad_archive_is_a_4xx(self, ana: Caller, data: bytes) -> None:
         answer = ana.client.post("/sources", content=data, headers={"content-type": "application/gzip"})
