@@ -66,7 +66,11 @@ class TestExtracting:
                 archive.addfile(tarfile.TarInfo(f"f{index}"))
         assert "more than 10 files" in refused(tmp_path, target, buffer.getvalue(), max_members=10)
 
-    @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x1f\x8b broken", member("a")[:40]])
+    @pytest.mark.parametrize(
+        "data",
+        [b"", b"PK\x03\x04", b"\x1f\x8b broken", member("a")[:40]],
+        ids=["nothing", "a zip", "damaged", "cut off"],
+    )
     def test_what_is_no_tar_gz(self, tmp_path: Path, target: Path, data: bytes) -> None:
         assert refused(tmp_path, target, data)
 
