@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 from ml_platform.inference.dataplane import Call, DataPlane
-from ml_platform.inference.errors import NotFound, ServingError
-from ml_platform.inference.protocols.http import Receive, Scope, Send, respond_error
+from ml_platform.inference.errors import MethodNotAllowed, NotFound, ServingError
+from ml_platform.inference.protocols import v1
+from ml_platform.inference.protocols.addresses import Address, split_path
+from ml_platform.inference.protocols.http import (
+    Receive,
+    Scope,
+    Send,
+    common_headers,
+    request_id,
+    respond_error,
+)
 from ml_platform.inference.protocols.internal import HEALTH, INTERNAL, Internal, Parent
-from ml_platform.inference.protocols.v1 import MODEL_ROUTE, V1, split_path
 
 OTHER_ROUTE = "other"
 
 
-class MethodNotAllowed(ServingError):  # noqa: N818 - named as the status is
-    status = 405
+class Handler(Protocol):
+    """A protocol's routes below its root, each alone or below `/{team}/{environment}`."""
+
+    async def handle(
+        self, scope: Scope, receive: Receive, send: Send, call: Call, address: Address
+    ) -> tuple[str, int]:
+        """Answers a request; gives the route's name for the metrics, and the status.
+
+        What it fills into `call` is counted and logged once it has returned.
+        """
+        ...
 
 
 class InferenceApp:
@@ -22,35 +40,34 @@ class InferenceApp:
 
     def __init__(self, plane: DataPlane, parent: Parent) -> None:
         self._plane = plane
-        self._v1 = V1(plane)
+        self._v1 = v1.V1(plane)
         self._internal = Internal(plane, parent)
+        self._protocols: tuple[tuple[str, Handler], ...] = ((v1.ROOT, self._v1),)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        if scope["method"] == "POST" and scope["path"].endswith(":predict"):
+        if scope["method"] == "POST" and scope["path"].endswith(v1.PREDICT_VERB):
             await self._v1.predict(scope, receive, send)
             return
-        call = Call(self._plane.new_request_id(), time.perf_counter_ns())
+        call = Call(request_id(self._plane, dict(scope["headers"])), time.perf_counter_ns())
         route, status = await self._other(scope, receive, send, call)
         method = scope["method"] if scope["method"] in {"GET", "HEAD", "POST"} else "other"
         self._plane.account(call, method, route, status)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send, call: Call) -> tuple[str, int]:
         path = scope["path"]
+        for root, protocol in self._protocols:
+            address = split_path(path, root)
+            if address is not None:
+                return await protocol.handle(scope, receive, send, call, address)
         error: ServingError
-        if path in HEALTH or path in INTERNAL or split_path(path) is not None:
-            if scope["method"] in {"GET", "HEAD"} and not path.endswith(":predict"):
-                if path in HEALTH:
-                    return path, await self._internal.health(scope, receive, send)
-                if path in INTERNAL:
-                    return path, await self._internal.answer(scope, receive, send)
-                return await self._v1.describe(scope, receive, send)
-            route = path if path in HEALTH or path in INTERNAL else MODEL_ROUTE
-            allowed = "POST" if path.endswith(":predict") else "GET"
-            error = MethodNotAllowed(f"this route answers {allowed}")
+        if path in HEALTH or path in INTERNAL:
+            if scope["method"] in {"GET", "HEAD"}:
+                answer = self._internal.health if path in HEALTH else self._internal.answer
+                return path, await answer(scope, receive, send, call)
+            route, error = path, MethodNotAllowed("this route answers GET")
         else:
-            route = OTHER_ROUTE
-            error = NotFound("there is no such route")
-        await respond_error(send, error, error.status, [(b"x-request-id", call.request_id.encode())])
+            route, error = OTHER_ROUTE, NotFound("there is no such route")
+        await respond_error(send, error, error.status, common_headers(call, {}))
         return route, error.status

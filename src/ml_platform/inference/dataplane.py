@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any
-
-import msgspec
+from typing import Any, TypeVar
 
 from ml_platform.contracts.serving import INFERENCE_INTERNAL
-from ml_platform.inference.decoding import UNSET, Row
-from ml_platform.inference.errors import Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable
+from ml_platform.inference.decoding import UNSET, Decoded, Row
+from ml_platform.inference.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.predictionlog.spool import Record
 from ml_platform.inference.revisions import RevisionManager
@@ -22,6 +20,8 @@ from ml_platform.inference.settings import Settings
 from ml_platform.inference.traffic import HttpTally
 
 Headers = Mapping[bytes, bytes]
+Body = TypeVar("Body")
+EntityIn = Callable[[Body, str], str | None]
 
 DEFAULT_ENVIRONMENT = "production"
 _BEARER = b"bearer "
@@ -111,8 +111,13 @@ class DataPlane:
             if route_environment == environment and (owner is None or route_team == owner)
         ]
 
-    def choose(self, key: Key, route: Route, headers: Headers, body: bytes) -> LiveRevision:
+    def choose(
+        self, key: Key, route: Route, headers: Headers, body: Body, entity_in: EntityIn[Body]
+    ) -> LiveRevision:
         """The revision that answers this request.
+
+        `body` is the request as its protocol has it; `entity_in` finds the value of an entity key in it, for
+        endpoints that are sticky by one.
 
         Raises:
             NotFound, Forbidden: for a revision that the caller asked for by name and cannot have.
@@ -125,13 +130,12 @@ class DataPlane:
             return route.only
         if not route.arms:
             raise Unavailable(route.unavailable, retry_after=2)
-        return route.choose(_sticky_value(route, headers, body))
+        return route.choose(_sticky_value(route, headers, body, entity_in))
 
-    async def predict(self, call: Call, body: bytes) -> list[Any]:
-        """One prediction for each instance of the body, by `call.revision`; raises ServingError."""
+    async def predict(self, call: Call, decoded: Decoded) -> list[Any]:
+        """One prediction for each row, by `call.revision`; raises ServingError."""
         revision = call.revision
         assert revision is not None
-        decoded = revision.decoder.decode(body)
         call.rows, call.keys = decoded.rows, decoded.keys
         revision.in_flight += 1
         try:
@@ -180,7 +184,7 @@ class DataPlane:
         return revision
 
 
-def _sticky_value(route: Route, headers: Headers, body: bytes) -> str | None:
+def _sticky_value(route: Route, headers: Headers, body: Body, entity_in: EntityIn[Body]) -> str | None:
     """The value that keeps a caller on one revision, if it is there."""
     sticky = route.sticky
     if sticky is None:
@@ -188,15 +192,4 @@ def _sticky_value(route: Route, headers: Headers, body: bytes) -> str | None:
     if sticky.by == "header":
         value = headers.get(sticky.name.lower().encode("latin-1", "replace"))
         return value.decode("latin-1") if value is not None else None
-    try:
-        first = msgspec.json.decode(body, type=_Peek).instances[0]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
-        raise InvalidInput(f"instances: expected rows or objects by column name ({error})") from None
-    value = first.get(sticky.name) if isinstance(first, dict) else None
-    return str(value) if value is not None else None
-
-
-class _Peek(msgspec.Struct):
-    """Just enough of a body to find an entity key in it."""
-
-    instances: list[dict[str, Any] | list[Any]]
+    return entity_in(body, sticky.name)

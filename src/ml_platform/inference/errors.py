@@ -1,7 +1,8 @@
 """What the data plane raises: every failure knows its HTTP status and a message that is safe to show.
 
 ServingError
-├── Unauthenticated 401, Forbidden 403, NotFound 404, InvalidInput 400, TooLarge 413, WrongMediaType 415
+├── Unauthenticated 401, Forbidden 403, NotFound 404, MethodNotAllowed 405
+├── InvalidInput 400, TooLarge 413, WrongMediaType 415
 ├── UnknownEntity 422       no features are stored for an entity key
 ├── ModelFailed 500         the model raised, or answered nonsense
 ├── Unavailable 503         loading, crashed, or a full queue; says when to retry
@@ -33,6 +34,10 @@ class Forbidden(ServingError):  # noqa: N818
 
 class NotFound(ServingError):  # noqa: N818
     status = 404
+
+
+class MethodNotAllowed(ServingError):  # noqa: N818
+    status = 405
 
 
 class InvalidInput(ServingError):  # noqa: N818

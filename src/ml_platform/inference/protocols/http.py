@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -13,11 +14,14 @@ from ml_platform.inference.dataplane import Call, DataPlane, Headers
 from ml_platform.inference.errors import (
     DeadlineExceeded,
     InvalidInput,
+    ModelFailed,
     ServingError,
     TooLarge,
     Unauthenticated,
     WrongMediaType,
 )
+
+_log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -26,6 +30,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
 _DRAIN_FACTOR = 16
+_GONE = 499
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}\Z")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
@@ -155,14 +160,45 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
+async def carry_out(
+    call: Call,
+    headers: Headers,
+    send: Send,
+    attempt: Callable[[], Awaitable[int]],
+    body_of: Callable[[ServingError], bytes] | None = None,
+) -> int:
+    """Makes an attempt, which answers and gives the status; what it raises is answered by `body_of`.
+
+    Without that, a refusal reads `{"error": "..."}`, as most protocols have it.
+    """
+    try:
+        return await attempt()
+    except Disconnected:
+        call.error = "the caller went away"
+        return _GONE
+    except ServingError as error:
+        refusal, call.error = error, str(error)
+    except Exception as error:
+        _log.exception("request %s failed", call.request_id)
+        call.error = f"internal error: {type(error).__name__}"
+        refusal = ModelFailed("internal error; the server's log has the details under this request's id")
+    await respond_error(send, refusal, refusal.status, common_headers(call, headers), body_of)
+    return refusal.status
+
+
 async def respond_error(
-    send: Send, error: ServingError, status: int, headers: list[tuple[bytes, bytes]]
+    send: Send,
+    error: ServingError,
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+    body_of: Callable[[ServingError], bytes] | None = None,
 ) -> None:
-    """The native error body of the V1 protocol, `{"error": "..."}`."""
+    """A refusal, by default as the V1 protocol has it: `{"error": "..."}`."""
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, TooLarge | DeadlineExceeded):
         headers.append(_CLOSE)  # the rest of the body may still be on its way
-    await respond(send, status, headers, encode_json({"error": str(error)}))
+    body = encode_json({"error": str(error)}) if body_of is None else body_of(error)
+    await respond(send, status, headers, body)

@@ -7,23 +7,21 @@ answered by the parent process, which knows all workers.
 from __future__ import annotations
 
 import math
-import time
 from typing import Protocol
 from urllib.parse import parse_qs
 
 from ml_platform.contracts.serving import INFERENCE_INTERNAL, READ_METRICS
 from ml_platform.inference.dataplane import Call, DataPlane, Headers
-from ml_platform.inference.errors import InvalidInput, ServingError
+from ml_platform.inference.errors import InvalidInput
 from ml_platform.inference.prometheus import CONTENT_TYPE
 from ml_platform.inference.protocols.http import (
     Receive,
     Scope,
     Send,
+    carry_out,
     common_headers,
     encode_json,
-    request_id,
     respond,
-    respond_error,
 )
 
 HEALTH = frozenset({"/ping", "/health", "/health/live", "/health/ready"})
@@ -48,26 +46,24 @@ class Internal:
         self._plane = plane
         self._parent = parent
 
-    async def health(self, scope: Scope, _: Receive, send: Send) -> int:
+    async def health(self, scope: Scope, _: Receive, send: Send, call: Call) -> int:
         """Live: this process answers. Ready: it has a desired state to serve."""
         ready = self._plane.snapshot_version >= 0
         status = 200 if ready or scope["path"] != "/health/ready" else 503
         text = "ready" if ready else "waiting for the first snapshot"
-        await respond(send, status, (), encode_json({"status": text}))
+        await respond(send, status, common_headers(call, {}), encode_json({"status": text}))
         return status
 
-    async def answer(self, scope: Scope, _: Receive, send: Send) -> int:
+    async def answer(self, scope: Scope, _: Receive, send: Send, call: Call) -> int:
         headers: Headers = dict(scope["headers"])
-        call = Call(request_id(self._plane, headers), time.perf_counter_ns())
-        try:
+
+        async def attempt() -> int:
             content_type, text = await self._text(scope, headers)
-        except ServingError as error:
-            await respond_error(send, error, error.status, common_headers(call, headers))
-            return error.status
-        await respond(
-            send, 200, common_headers(call, headers), text.encode(), (b"content-type", content_type)
-        )
-        return 200
+            media = (b"content-type", content_type)
+            await respond(send, 200, common_headers(call, headers), text.encode(), media)
+            return 200
+
+        return await carry_out(call, headers, send, attempt)
 
     async def _text(self, scope: Scope, headers: Headers) -> tuple[bytes, str]:
         path = scope["path"]

@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
+
+import msgspec
 
 from ml_platform.contracts.serving import PREDICT
-from ml_platform.inference.dataplane import DEFAULT_ENVIRONMENT, Call, DataPlane, Headers
-from ml_platform.inference.errors import ModelFailed, NotFound, ServingError, Unavailable
+from ml_platform.inference.dataplane import Call, DataPlane, Headers
+from ml_platform.inference.errors import (
+    InvalidInput,
+    MethodNotAllowed,
+    ModelFailed,
+    ServingError,
+    Unavailable,
+)
+from ml_platform.inference.protocols.addresses import Address, address_of
 from ml_platform.inference.protocols.http import (
     Disconnected,
     Receive,
     Scope,
     Send,
+    carry_out,
     check_json,
     common_headers,
     encode_json,
@@ -27,21 +38,10 @@ from ml_platform.inference.protocols.http import (
 )
 
 _log = logging.getLogger(__name__)
-_MODELS = "/v1/models/"
-_VERB = ":predict"
+ROOT = "/v1/models"
+PREDICT_VERB = ":predict"
 PREDICT_ROUTE = "/v1/models/{name}:predict"
 MODEL_ROUTE = "/v1/models/{name}"
-MODELS_ROUTE = "/v1/models"
-
-
-def split_path(path: str) -> tuple[str | None, str | None, str] | None:
-    """`/[{team}/{environment}/]v1/models...` as team, environment and the rest, or None."""
-    if path.startswith("/v1/models"):
-        return None, None, path
-    parts = path.split("/", 3)
-    if len(parts) == 4 and parts[1] and parts[2] and parts[3].startswith("v1/models"):
-        return parts[1], parts[2], "/" + parts[3]
-    return None
 
 
 class V1:
@@ -53,6 +53,7 @@ class V1:
         self._timeout = plane.settings.body_timeout
 
     async def predict(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers, counts and logs a POST to a path that ends in `:predict`."""
         started = time.perf_counter_ns()
         plane = self._plane
         headers: Headers = dict(scope["headers"])
@@ -60,16 +61,17 @@ class V1:
         status = 200
         try:
             key = plane.authorise(headers.get(b"authorization"), PREDICT)
-            team, environment, name = _address(scope["path"], headers)
-            route = plane.route(key, team, environment, name)
+            address = address_of(scope["path"], ROOT)
+            name = address.rest[len(ROOT) + 1 : -len(PREDICT_VERB)]
+            route = plane.route(key, address.team, address.environment_for(headers), name)
             check_json(headers)
             body = await read_body(receive, headers, self._limit, self._timeout)
-            call.revision = plane.choose(key, route, headers, body)
-            payload = encode_json({"predictions": await plane.predict(call, body)})
-            await respond(send, 200, common_headers(call, headers), payload)
+            call.revision = revision = plane.choose(key, route, headers, body, entity_in)
+            predictions = await plane.predict(call, revision.decoder.decode(body))
+            await respond(send, 200, common_headers(call, headers), encode_json({"predictions": predictions}))
         except ServingError as error:
             status, call.error = error.status, str(error)
-            await respond_error(send, error, status, common_headers(call, headers))
+            await respond_error(send, error, error.status, common_headers(call, headers))
         except Disconnected:
             status, call.error = 499, "the caller went away"
         except Exception as error:
@@ -79,38 +81,50 @@ class V1:
             await respond_error(send, hidden, 500, common_headers(call, headers))
         plane.account(call, "POST", PREDICT_ROUTE, status)
 
-    async def describe(self, scope: Scope, _: Receive, send: Send) -> tuple[str, int]:
-        """`GET /v1/models` and `GET /v1/models/{name}`; gives the route and the status."""
+    async def handle(
+        self, scope: Scope, _: Receive, send: Send, call: Call, address: Address
+    ) -> tuple[str, int]:
+        """Answers every other path of the protocol; gives the route for the metrics, and the status."""
         headers: Headers = dict(scope["headers"])
-        plane = self._plane
-        call = Call(request_id(plane, headers), time.perf_counter_ns())
-        split = split_path(scope["path"])
-        rest = split[2] if split else ""
-        label = MODELS_ROUTE if rest in {"/v1/models", "/v1/models/"} else MODEL_ROUTE
-        try:
-            key = plane.authorise(headers.get(b"authorization"), PREDICT)
-            team, environment, name = _address(scope["path"], headers, verb="")
-            if label == MODELS_ROUTE:
-                names = sorted({route.address[2] for route in plane.routes(key, team, environment)})
-                body = encode_json({"models": names})
-            else:
-                found = plane.route(key, team, environment, name)
-                if not found.arms:
-                    raise Unavailable(found.unavailable, retry_after=2)
-                body = encode_json({"name": name, "ready": True})
+        name = address.rest[len(ROOT) + 1 :]
+
+        async def attempt() -> int:
+            if scope["method"] not in {"GET", "HEAD"} or name.endswith(PREDICT_VERB):
+                allowed = "POST" if name.endswith(PREDICT_VERB) else "GET"
+                raise MethodNotAllowed(f"this route answers {allowed}")
+            body = encode_json(self._describe(headers, address, name))
             await respond(send, 200, common_headers(call, headers), body)
-        except ServingError as error:
-            await respond_error(send, error, error.status, common_headers(call, headers))
-            return label, error.status
-        return label, 200
+            return 200
+
+        return MODEL_ROUTE if name else ROOT, await carry_out(call, headers, send, attempt)
+
+    def _describe(self, headers: Headers, address: Address, name: str) -> dict[str, Any]:
+        plane = self._plane
+        key = plane.authorise(headers.get(b"authorization"), PREDICT)
+        environment = address.environment_for(headers)
+        if not name:
+            routes = plane.routes(key, address.team, environment)
+            return {"models": sorted({route.address[2] for route in routes})}
+        found = plane.route(key, address.team, environment, name)
+        if not found.arms:
+            raise Unavailable(found.unavailable, retry_after=2)
+        return {"name": name, "ready": True}
 
 
-def _address(path: str, headers: Headers, verb: str = _VERB) -> tuple[str | None, str, str]:
-    split = split_path(path)
-    if split is None:
-        raise NotFound("there is no such route")
-    team, environment, rest = split
-    if environment is None:
-        environment = headers.get(b"mlops-environment", b"").decode("latin-1") or DEFAULT_ENVIRONMENT
-    name = rest[len(_MODELS) : len(rest) - len(verb)]
-    return team, environment, name
+def entity_in(body: bytes, entity: str) -> str | None:
+    """The value of an entity key in the first instance, if it is there."""
+    try:
+        first = _peek(body).instances[0]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
+        raise InvalidInput(f"instances: expected rows or objects by column name ({error})") from None
+    value = first.get(entity) if isinstance(first, dict) else None
+    return str(value) if value is not None else None
+
+
+class _Peek(msgspec.Struct):
+    """Just enough of a body to find an entity key in it."""
+
+    instances: list[dict[str, Any] | list[Any]]
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
