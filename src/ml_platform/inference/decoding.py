@@ -24,7 +24,8 @@ UNSET = msgspec.UNSET
 _INT_RANGE = {"integer": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 _FLOAT32_MAX = 3.4028234663852886e38
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
-_INDEXED = re.compile(r"^(?P<row>instances\[\d+\])\[(?P<column>\d+)\]$")
+_INDEXED = re.compile(r"^(?P<row>.*\[\d+\])\[(?P<column>\d+)\]$", re.DOTALL)
+_ROW = re.compile(r"\[\d+\]$")
 _FIELD = re.compile(r"^Object (?P<how>contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
 
 
@@ -56,20 +57,20 @@ class InputDecoder:
         self, columns: Sequence[InputColumn], features: FeatureRequest | None, max_rows: int
     ) -> None:
         self.columns = tuple(columns)
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._looked_up = frozenset(features.columns) if features else frozenset[str]()
         names = {column.name for column in columns}
         # An entity key may also be a column of the model; it is then read once, as the column.
         self._entities = tuple(e for e in features.entities if e.name not in names) if features else ()
         self._key_names = tuple(e.name for e in features.entities) if features else ()
         fields, renames = [], {}
-        for index, column in enumerate((*self.columns, *self._entity_columns())):
+        for index, column in enumerate((*self.columns, *self.entity_columns)):
             renames[f"c{index}"] = column.name
-            fields.append(self._field(f"c{index}", column))
+            fields.append(self.field(f"c{index}", column))
         self._row = msgspec.defstruct(
             "Instance", fields, rename=renames, forbid_unknown_fields=True, kw_only=True, gc=False
         )
-        plain: Any = tuple.__class_getitem__(tuple(_annotation(column) for column in self.columns))
+        plain: Any = tuple.__class_getitem__(tuple(annotation(column) for column in self.columns))
         instance: Any = self._row | plain
         instances = Annotated[list[instance], msgspec.Meta(min_length=1)]
         body = msgspec.defstruct("Body", [("instances", instances)], forbid_unknown_fields=True)
@@ -85,28 +86,42 @@ class InputDecoder:
         try:
             instances = self._decode(body).instances  # type: ignore[attr-defined]
         except msgspec.ValidationError as error:
-            raise InvalidInput(self._explain(str(error))) from None
+            raise InvalidInput(explain(str(error), [column.name for column in self.columns])) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidInput(f"the body is not valid JSON: {error}") from None
-        if len(instances) > self._max_rows:
-            raise TooLarge(f"instances: at most {self._max_rows} in one request, got {len(instances)}")
+        if len(instances) > self.max_rows:
+            raise TooLarge(f"instances: at most {self.max_rows} in one request, got {len(instances)}")
         kind, as_tuple = self._row, msgspec.structs.astuple
         rows = [as_tuple(row) if type(row) is kind else row for row in instances]
-        return self._with_keys(rows) if self._key_names else Decoded(rows)
+        return self.complete(rows, "instances")
 
-    def _entity_columns(self) -> tuple[InputColumn, ...]:
+    def complete(self, given: list[Row], where: str) -> Decoded:
+        """The typed rows out of values for `columns` and then `entity_columns`, UNSET where there are none.
+
+        For protocols with bodies of their own form. A row may end after `columns`; `where` names the rows in
+        an error.
+
+        Raises:
+            InvalidInput: a column has to be looked up, and an entity key is missing.
+        """
+        return self._with_keys(given, where) if self._key_names else Decoded(given)
+
+    @property
+    def entity_columns(self) -> tuple[InputColumn, ...]:
+        """The entity keys that are no columns of the model."""
         return tuple(InputColumn(entity.name, entity.type) for entity in self._entities)
 
-    def _field(self, name: str, column: InputColumn) -> tuple[str, Any] | tuple[str, Any, Any]:
-        kind = _annotation(column)
+    def field(self, name: str, column: InputColumn) -> tuple[str, Any] | tuple[str, Any, Any]:
+        """A field of a struct that holds one row, as `msgspec.defstruct` takes it."""
+        kind = annotation(column)
         optional_key = any(entity.name == column.name for entity in self._entities)
         if column.name in self._looked_up or optional_key:
             return name, kind | msgspec.UnsetType, UNSET
         return (name, kind, None) if column.nullable else (name, kind)
 
-    def _with_keys(self, given: list[Row]) -> Decoded:
+    def _with_keys(self, given: list[Row], where: str) -> Decoded:
         width = len(self.columns)
-        positions = {c.name: i for i, c in enumerate((*self.columns, *self._entity_columns()))}
+        positions = {c.name: i for i, c in enumerate((*self.columns, *self.entity_columns))}
         rows: list[Row] = []
         keys: list[dict[str, Any] | None] = []
         for index, values in enumerate(given):
@@ -115,31 +130,37 @@ class InputDecoder:
             row = values[:width]
             if absent and UNSET in row:
                 raise InvalidInput(
-                    f"instances[{index}].{absent[0]}: missing; give this entity key, or every column"
+                    f"{where}[{index}].{absent[0]}: missing; give this entity key, or every column"
                 )
             rows.append(row)
             keys.append(None if absent else key)
         return Decoded(rows, keys)
 
-    def _explain(self, message: str) -> str:
-        """Msgspec's message with the field first, a row's position written as its column's name."""
-        found = _WHERE.match(message)
-        if found is None:
-            return message
-        what, path = found["what"], found["path"] or ""
-        position = _INDEXED.match(path)
-        if position and int(position["column"]) < len(self.columns):
-            path = f"{position['row']}.{self.columns[int(position['column'])].name}"
-        field = _FIELD.match(what)
-        if field:
-            path = f"{path}.{field['name']}" if path else field["name"]
-            what = "unknown field" if field["how"] == "contains unknown" else "missing"
-        elif what.startswith("Expected `array` of length") and path.startswith("instances["):
-            what = f"{what.replace('`', '')}: one value for each column of the signature"
-        return f"{path or 'body'}: {what[:1].lower()}{what[1:]}".replace("`", "")
+
+def explain(message: str, columns: Sequence[str], root: str = "") -> str:
+    """Msgspec's message with the field first, a row's position written as its column's name.
+
+    `columns` are those of a row that came as an array; `root` is where the decoded text stood in the body.
+    """
+    found = _WHERE.match(message)
+    if found is None:
+        return message
+    what, path = found["what"], found["path"] or ""
+    path = root + path if path.startswith("[") or not path or not root else f"{root}.{path}"
+    position = _INDEXED.match(path)
+    if position and int(position["column"]) < len(columns):
+        path = f"{position['row']}.{columns[int(position['column'])]}"
+    field = _FIELD.match(what)
+    if field:
+        path = f"{path}.{field['name']}" if path else field["name"]
+        what = "unknown field" if field["how"] == "contains unknown" else "missing"
+    elif what.startswith("Expected `array` of length") and _ROW.search(path):
+        what = f"{what.replace('`', '')}: one value for each column"
+    return f"{path or 'body'}: {what[:1].lower()}{what[1:]}".replace("`", "")
 
 
-def _annotation(column: InputColumn) -> Any:
+def annotation(column: InputColumn) -> Any:
+    """The type of a column's values, for msgspec."""
     kind: Any
     if column.type in _INT_RANGE:
         low, high = _INT_RANGE[column.type]

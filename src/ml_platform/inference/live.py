@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from ml_platform.contracts.bundles import BundleManifest
 from ml_platform.contracts.serving import ServingEndpoint, ServingRevision
@@ -13,6 +15,8 @@ from ml_platform.inference.lookups import FeatureLookups
 from ml_platform.inference.predictionlog.spool import SegmentHeader
 from ml_platform.inference.predictionlog.writer import RevisionLog
 from ml_platform.inference.traffic import Tally
+
+Made = TypeVar("Made")
 
 
 @dataclass(slots=True, eq=False)
@@ -35,12 +39,20 @@ class LiveRevision:
     headers: tuple[tuple[bytes, bytes], ...] = field(init=False)
     in_flight: int = 0
     released: asyncio.Event | None = None
+    _made: dict[Any, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.headers = (
             (b"mlops-revision", self.spec.revision_id.encode()),
             (b"mlops-model-version", self.spec.model_version.encode()),
         )
+
+    def once(self, make: Callable[[LiveRevision], Made]) -> Made:
+        """What a protocol compiles from the signature: made when it is first asked for, then kept."""
+        made: Made | None = self._made.get(make)
+        if made is None:
+            made = self._made[make] = make(self)
+        return made
 
     def leave(self) -> None:
         """Ends one of the predictions that `in_flight` counts."""
