@@ -27,6 +27,9 @@ from ml_platform.server.settings import Settings
 Say = Callable[[str], None]
 _READY_SECONDS = 90.0
 _LEAST_FREE_BYTES = 2 * 2**30
+_PROBE_SECONDS = 5.0
+# What a directory may hold before its first `up`: a profile of `mlops login`, a mounted volume's own.
+_FOREIGN_ALLOWED = frozenset({"profile.json", "lost+found"})
 
 
 class CommandError(Exception):
@@ -151,10 +154,10 @@ def doctor(settings: Settings, _say: Say) -> dict[str, Any]:
         _check("disk", lambda: _free_space(settings.home)),
         *[_check(f"{name} process", partial(_lives, layout, name)) for name in ("supervisor", *PROCESSES)],
         *_database_checks(settings),
-        _check("control plane", lambda: _get(urls["api"], "/health/ready", None)["status"]),
-        _check("inference server", lambda: _get(urls["inference"], "/health/ready", None)["status"]),
-        _check("key", lambda: _who(urls["api"], layout)),
-        _check("audit log", lambda: _audit(urls["api"], layout)),
+        control_plane := _check("control plane", partial(_ready, layout, "api", urls["api"])),
+        _check("inference server", partial(_ready, layout, "inference", urls["inference"])),
+        _check("key", partial(_who, urls["api"], layout, asked=control_plane["ok"])),
+        _check("audit log", partial(_audit, urls["api"], layout, asked=control_plane["ok"])),
     ]
     healthy = all(check["ok"] for check in checks)
     return {"status": "healthy" if healthy else "unhealthy", "home": str(settings.home), "checks": checks}
@@ -191,11 +194,24 @@ def _check_ports(settings: Settings) -> None:
 def _prepare_home(settings: Settings, layout: Layout) -> None:
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not layout.marker.exists():
+            _take_over(settings.home)
         layout.marker.touch()
     except OSError as error:
         raise CommandError(
             f"cannot write to {settings.home}: {error.strerror}", "set MLOPS_HOME to a directory of yours"
         ) from None
+
+
+def _take_over(home: Path) -> None:
+    """Only an empty directory becomes an installation: `reset` deletes it with all that is in it."""
+    foreign = sorted({path.name for path in home.iterdir()} - _FOREIGN_ALLOWED)
+    if foreign:
+        raise CommandError(
+            f"{home} holds something else already, such as {foreign[0]!r}; the platform needs a directory of its own",
+            "set MLOPS_HOME or --home to an empty directory, or to one that does not exist yet",
+        )
+    home.chmod(0o700)
 
 
 def _wait_until_ready(settings: Settings, layout: Layout, say: Say) -> None:
@@ -376,28 +392,81 @@ def _profile(layout: Layout) -> dict[str, str]:
     if mode & 0o077:
         msg = f"{layout.profile} can be read by others (mode {mode:o}): chmod 600 {layout.profile}"
         raise RuntimeError(msg)
-    value: dict[str, str] = json.loads(layout.profile.read_text())
+    try:
+        value = json.loads(layout.profile.read_text())
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in ("url", "key")):
+        msg = f"{layout.profile} is damaged: mlops up writes it anew, mlops login with another key"
+        raise RuntimeError(msg)
     return value
 
 
-def _get(url: str, path: str, key: str | None) -> dict[str, Any]:
+def _ready(layout: Layout, name: str, url: str) -> str:
+    """That `name` itself answers there, and neither hangs nor has lost its port to another program."""
+    if not layout.alive(name):
+        msg = "not running: mlops up"
+        if _listens(url):
+            msg = f"not running, and another program has taken {url}: end it, or choose another port"
+        raise RuntimeError(msg)
+    return str(_get(url, "/health/ready", None)["status"])
+
+
+def _listens(url: str) -> bool:
+    address = httpx.URL(url)
+    try:
+        with socket.create_connection((address.host, address.port or 80), timeout=_PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _get(url: str, path: str, key: str | None, seconds: float | None = None) -> dict[str, Any]:
+    seconds = seconds or _PROBE_SECONDS
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    answer = httpx.get(url + path, headers=headers, timeout=30)
+    try:
+        answer = httpx.get(url + path, headers=headers, timeout=seconds)
+    except httpx.TimeoutException:
+        msg = f"{url} gave no answer within {seconds:g} s, it hangs: mlops logs; mlops down and mlops up"
+        raise RuntimeError(msg) from None
+    except httpx.ConnectError:
+        msg = f"nobody listens at {url} yet: it starts or has just died, look again or see mlops logs"
+        raise RuntimeError(msg) from None
     if answer.status_code != 200:
-        msg = f"{url}{path} answered {answer.status_code}: {answer.text[:200]}"
+        msg = f"{url}{path} answered {answer.status_code}: {_reason(answer)}"
         raise RuntimeError(msg)
     body: dict[str, Any] = answer.json()
     return body
 
 
-def _who(url: str, layout: Layout) -> str:
-    me = _get(url, "/api/v1/whoami", _profile(layout)["key"])
+def _reason(answer: httpx.Response) -> str:
+    """What a problem says, and what to do about it."""
+    try:
+        problem = answer.json()
+        said = [problem[name] for name in ("detail", "hint", "error") if problem.get(name)]
+    except (ValueError, AttributeError):
+        said = []
+    return "; ".join(map(str, said)) or answer.text[:200]
+
+
+def _who(url: str, layout: Layout, *, asked: bool) -> str:
+    key = _profile(layout)["key"]
+    _needs_control_plane(asked)
+    me = _get(url, "/api/v1/whoami", key)
     return f"{me['name']} in team {me['team']}"
 
 
-def _audit(url: str, layout: Layout) -> str:
-    result = _get(url, "/api/v1/audit/verify", _profile(layout)["key"])
+def _audit(url: str, layout: Layout, *, asked: bool) -> str:
+    key = _profile(layout)["key"]
+    _needs_control_plane(asked)
+    result = _get(url, "/api/v1/audit/verify", key, seconds=60)
     if not result["verified"]:
         msg = f"{len(result['findings'])} findings: mlops audit verify"
         raise RuntimeError(msg)
     return f"{result['events']} events verified"
+
+
+def _needs_control_plane(asked: bool) -> None:
+    if not asked:
+        msg = "not known while the control plane does not answer"
+        raise RuntimeError(msg)
