@@ -8,12 +8,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from ml_platform.kit import idempotency
 from ml_platform.kit.db import Database
 from ml_platform.kit.ids import new_id
 from ml_platform.services.access import Work
@@ -116,6 +118,29 @@ class TestRacing:
             assert len({a.json()["dataset_id"] for a in answers if a.status_code == 201}) == 1
             assert post(lead, f"d{round_}", name=f"d{round_}").status_code == 201
         assert made(platform, lead) == ["d0", "d1", "d2"]
+
+
+class TestAskingWhileTheAnswerIsBeingKept:
+    def test_gives_that_answer(
+        self, platform: RunningPlatform, lead: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keep, committed, asked = idempotency.keep_answer, threading.Event(), threading.Event()
+
+        def keep_late(database: Database, row_id: str, answer: dict[str, Any]) -> None:
+            committed.set()
+            asked.wait(10)
+            keep(database, row_id, answer)
+
+        monkeypatch.setattr(idempotency, "keep_answer", keep_late)
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(post, lead, "late", name="late")
+            assert committed.wait(30)
+            second = pool.submit(post, lead, "late", name="late")
+            with pytest.raises(TimeoutError):
+                second.result(0.3)
+            asked.set()
+            assert (second.result(30).status_code, second.result().json()) == (201, first.result(30).json())
+        assert made(platform, lead) == ["late"]
 
 
 class TestFailing:

@@ -1,8 +1,10 @@
 """`Idempotency-Key` on every POST: the same key carries its effect out once and is answered the same."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -22,6 +24,10 @@ from ml_platform.services.access import Actor
 _KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
 _LARGEST_ANSWER = 256 * 1024
 _API = "/api/"
+_POLL_SECONDS = 0.05
+# Between an effect and its kept answer there are milliseconds: only of a young effect one may still come.
+_ANSWER_COMES = timedelta(seconds=2)
+_POLLS = 40
 
 
 class IdempotencyMiddleware:
@@ -61,7 +67,7 @@ class IdempotencyMiddleware:
         fingerprint, receive = await _fingerprint(scope, headers, receive)
         actor: Actor = scope["state"]["actor"]
         row_id = _digest(actor.key_id or actor.actor_id, actor.team_id, key)
-        known = await run_in_threadpool(idempotency.begin, self._database, row_id, fingerprint, self._clock())
+        known = await self._begin(row_id, fingerprint)
         if known is not None:
             await _replay(request_id, known, fingerprint)(scope, receive, send)
             return
@@ -78,6 +84,17 @@ class IdempotencyMiddleware:
             await self._app(scope, receive, recorder)
         finally:
             await recorder.finish()
+
+    async def _begin(self, row_id: str, fingerprint: str) -> idempotency.IdempotencyRow | None:
+        """Claims the key; an effect that happened this moment is given the time to have its answer kept."""
+        known = None
+        for _ in range(_POLLS):
+            now = self._clock()
+            known = await run_in_threadpool(idempotency.begin, self._database, row_id, fingerprint, now)
+            if known is None or known.state != "committed" or now - known.created_at > _ANSWER_COMES:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        return known
 
 
 def _digest(*parts: str) -> str:
