@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ml_platform.sdk import Platform
+from ml_platform.sdk.config import Connection
 from ml_platform.sdk.errors import (
     ConnectionFailedError,
     InvalidInputError,
@@ -15,7 +16,7 @@ from ml_platform.sdk.errors import (
     ServerError,
     UnavailableError,
 )
-from ml_platform.sdk.transport import at
+from ml_platform.sdk.transport import Transport, at
 from tests.sdk.conftest import Answers
 
 _TEAM = {"team_id": "t1", "name": "fraud", "description": None, "created_at": "2024-01-01T00:00:00Z"}
@@ -48,6 +49,18 @@ class TestRepeating:
             answers.add(201, _TEAM)
             platform_of_answers.identity.create_team("fraud")
         assert len({request.headers["idempotency-key"] for request in answers.received}) == 2
+
+    def test_a_call_that_had_its_whole_time_is_not_repeated(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            transport = Transport(Connection(url=url, key="mlops_a_b"))
+            with pytest.raises(ConnectionFailedError, match="does not answer"):
+                transport.request("GET", "/teams", timeout=0.2)
+            transport.close()
+            silent.settimeout(0.5)
+            silent.accept()[0].close()
+            with pytest.raises(TimeoutError):
+                silent.accept()
 
     def test_it_gives_up_and_says_so(self, platform_of_answers: Platform, answers: Answers) -> None:
         for _ in range(4):
@@ -140,8 +153,8 @@ class TestReading:
         assert answers.received[1].path == "/api/v1/teams?limit=100&cursor=c%3D1"
 
     def test_a_limit_ends_them_early(self, platform_of_answers: Platform, answers: Answers) -> None:
-        version = {"name": "m", "description": None, "aliases": {}, "latest_version": 1, "created_by": "ana"}
-        version |= {"created_at": "2024-01-01T00:00:00Z"}
+        version: dict[str, Any] = {"name": "m", "description": None, "aliases": {}, "latest_version": 1}
+        version |= {"created_by": "ana", "created_at": "2024-01-01T00:00:00Z"}
         answers.add(200, {"items": [], "next_cursor": None})
         assert platform_of_answers.jobs.list(limit=7) == []
         assert answers.received[0].path == "/api/v1/jobs?limit=7"

@@ -44,7 +44,8 @@ class Transport:
     """Calls below `/api/v1`.
 
     A call that failed on its way is repeated when repeating is safe: a GET, or a POST that carries an
-    idempotency key (every one made here does).
+    idempotency key (every one made here does). One that had its whole time is not: nobody would wait as
+    long again.
     """
 
     def __init__(self, connection: Connection, *, transport: httpx.BaseTransport | None = None) -> None:
@@ -130,7 +131,7 @@ class Transport:
             except httpx.InvalidURL as error:
                 raise InvalidInputError(f"{url} is not an address: {error}") from None
             except httpx.TransportError as error:
-                if last:
+                if last or isinstance(error, httpx.ReadTimeout):
                     raise ConnectionFailedError(
                         f"the platform at {self.connection.url} does not answer: {str(error) or type(error).__name__}",
                         hint="is it running? `mlops status` says; `mlops up` starts it",
