@@ -60,6 +60,15 @@ class TestJobs:
         assert (ended.code, ended.stdout) == (5, "")
         assert "has ended already" in ended.stderr
 
+    @pytest.mark.parametrize("wrong", [["nowhere.py"], ["train.py", "--requirements", "nowhere.txt"]])
+    def test_a_file_that_is_not_there_leaves_no_experiment(
+        self, as_ana: Mlops, project: Path, wrong: list[str]
+    ) -> None:
+        ran = as_ana("jobs", "submit", *wrong, "--source", project, "-e", "half-done")
+        assert (ran.code, ran.stdout) == (2, "")
+        assert "is not there" in ran.stderr
+        assert as_ana("experiments", "show", "half-done").code == 3
+
     def test_a_script_that_fails_is_exit_code_10_with_the_end_of_its_log(
         self, as_ana: Mlops, project: Path
     ) -> None:

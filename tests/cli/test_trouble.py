@@ -64,6 +64,7 @@ class TestWrongUsage:
             (["deploy", "--model", "a", "--replicas", "0"], "--replicas"),
             (["deploy", "--model", "a", "--version", "first"], "--version"),
             (["jobs", "submit", "train.py"], "--experiment"),
+            (["logs", "nothing"], "inference"),
             (["jobs", "submit", "t.py", "-e", "x", "--config", "rate"], "NAME=VALUE"),
             (["jobs", "submit", "t.py", "-e", "x", "--config", "a=1", "--config", "a=2"], "given twice"),
             (["jobs", "submit", "t.py", "-e", "x", "--gate", "auc:0.8"], "--register-as"),

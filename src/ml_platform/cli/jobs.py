@@ -109,7 +109,10 @@ def submit(
     settings |= {name: literal(value) for name, value in pairs(config, "--config").items()}
     references = pairs(inputs, "--input")
     registration = _registration(register_as, gate, label, feature_view)
+    from ml_platform.sdk.experiments import locate_script
+
     here = platform()
+    locate_script(script, source, requirements)  # before an experiment is made for nothing
     found, made = here.experiments.get_or_create(experiment)
     if made:
         say(f"experiment {found.name} was made")

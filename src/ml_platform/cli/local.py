@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,14 @@ from ml_platform.cli.output import Format, say
 Home = Annotated[
     Path | None, typer.Option("--home", envvar="MLOPS_HOME", help="Directory of all state [~/.mlops]")
 ]
+
+
+class Process(StrEnum):
+    """The processes that write a log."""
+
+    API = "api"
+    INFERENCE = "inference"
+    SUPERVISOR = "supervisor"
 
 
 def up(
@@ -67,13 +76,13 @@ def doctor(home: Home = None, output: Output = Format.TABLE) -> None:
 
 
 def logs(
-    process: Annotated[str, typer.Argument(help="api, inference or supervisor")] = "api",
+    process: Annotated[Process, typer.Argument(help="Whose log")] = Process.API,
     home: Home = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=100_000)] = 100,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more is written")] = False,
 ) -> None:
     """Show the log of one of the platform's processes."""
-    arguments = ["--process", process, "--lines", str(lines), *(["--follow"] if follow else [])]
+    arguments = ["--process", process.value, "--lines", str(lines), *(["--follow"] if follow else [])]
     raise typer.Exit(_run("logs", home, {}, arguments).returncode)
 
 

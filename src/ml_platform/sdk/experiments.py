@@ -66,7 +66,7 @@ class Experiment(PlatformObject[ExperimentData]):
         Raises:
             InvalidInputError: the script is not there, or something that it asks for cannot be given.
         """
-        folder, name = _locate(script, source)
+        folder, name = locate_script(script, source, requirements)
         body: dict[str, Any] = {
             "script": name,
             "source": self._upload(folder).source_id,
@@ -80,8 +80,6 @@ class Experiment(PlatformObject[ExperimentData]):
             "register_as": {"name": register_as} if isinstance(register_as, str) else register_as,
         }
         if requirements is not None:
-            if not (folder / requirements).is_file():
-                raise InvalidInputError(f"{folder / requirements} is not there")
             body["requirements"] = requirements
         return self.submit(body)
 
@@ -190,7 +188,14 @@ class Experiments:
         return [Experiment(self._transport, item) for item in found]
 
 
-def _locate(script: str, source: str | Path | None) -> tuple[Path, str]:
+def locate_script(
+    script: str, source: str | Path | None, requirements: str | None = None
+) -> tuple[Path, str]:
+    """The folder to upload, and the script's path inside it.
+
+    Raises:
+        InvalidInputError: the script or its requirements are not there.
+    """
     path = Path(script).expanduser()
     folder = Path(source).expanduser() if source is not None else path.parent
     inside = path if source is not None else Path(path.name)
@@ -201,4 +206,6 @@ def _locate(script: str, source: str | Path | None) -> tuple[Path, str]:
             f"{folder / inside} is not there",
             hint="`script` is a file, relative to `source` when that is given",
         )
+    if requirements is not None and not (folder / requirements).is_file():
+        raise InvalidInputError(f"{folder / requirements} is not there")
     return folder, inside.as_posix()

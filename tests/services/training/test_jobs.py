@@ -84,7 +84,7 @@ class TestAJobThatFails:
         job = wait_for(ana.client, submit_script(ana.client, "experiment", "raise SystemExit(7)"))
         assert (job["status"], job["exit_code"], job["code"]) == ("failed", 7, "job_failed")
         assert job["reason"] == "the script exited with code 7"
-        assert "mlops jobs logs" in job["hint"]
+        assert f"mlops jobs logs {job['job_id']}" in job["hint"]
         assert ana.client.get(f"/runs/{job['run_id']}").json()["status"] == "FAILED"
 
     def test_a_script_that_hangs_is_ended(self, ana: Caller) -> None:

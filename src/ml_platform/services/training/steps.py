@@ -200,9 +200,9 @@ class JobSteps:
             return {"status": JobStatus.SUCCEEDED.value, "reason": None, "hint": None, "code": None, **used}
         if end.state == "cancelled":
             return {**_cancelled(row), **used}
-        hint = "read what it wrote: mlops jobs logs"
+        hint = f"read what it wrote: mlops jobs logs {row.id}"
         if end.state == "timed_out":
-            hint = "have it do less, or ask for more time with timeout_seconds"
+            hint = "have it do less, or ask for more time: --time-limit, or timeout_seconds in the API"
         return {
             "status": end.state,
             "reason": end.reason or f"it {end.state}",
