@@ -55,7 +55,14 @@ class TestHelp:
             assert "--yes" in {text for option in ALL[path].params for text in option.opts}, path
 
     def test_commands_that_answer_with_data_let_their_form_be_chosen(self) -> None:
-        without = {("logs",), ("login",), ("jobs", "logs"), ("datasets", "download"), ("demo",)}
+        without = {
+            ("logs",),
+            ("inference", "serve"),
+            ("login",),
+            ("jobs", "logs"),
+            ("datasets", "download"),
+            ("demo",),
+        }
         for path, command in ALL.items():
             if path not in without and not hasattr(command, "list_commands"):
                 assert "--output" in {text for option in command.params for text in option.opts}, path

@@ -26,6 +26,7 @@ COMMANDS = {
     "models": Entry(f"{_CLI}.models", "models", "Registered models, their versions and their risk"),
     "deploy": Entry(f"{_CLI}.deployments", "deploy", "Deploy a model through the nine stages"),
     "deployments": Entry(f"{_CLI}.deployments", "deployments", "Endpoints, their rollouts and their traffic"),
+    "inference": Entry(f"{_CLI}.inference", "app", "The inference server on its own"),
     "approvals": Entry(f"{_CLI}.approvals", "approvals", "Deployments that people must decide on"),
     "drift": Entry(f"{_CLI}.drift", "drift", "Drift of deployments, and what it starts"),
     "alerts": Entry(f"{_CLI}.alerts", "alerts", "What a person should know"),

@@ -39,6 +39,7 @@ class Settings:
     )
 
     model_dir: str = _option("", "standalone: a bundle, or a directory of bundles, named as its directories")
+    model_name: str = _option("", "standalone: the model's name, when model_dir is one bundle")
     keys_file: str = _option("", "standalone: JSON list of keys, as in a snapshot")
     anonymous: bool = _option(False, "standalone: answer predictions without a key")
     open_metrics: bool = _option(False, "answer /metrics without a key to callers on the loopback address")
@@ -92,7 +93,8 @@ class Settings:
 
     @property
     def roots(self) -> tuple[Path, ...]:
-        return tuple(Path(root).expanduser() for root in self.storage_roots.split(os.pathsep) if root)
+        given = [*self.storage_roots.split(os.pathsep), self.model_dir]
+        return tuple(Path(root).expanduser() for root in given if root)
 
     @property
     def worker_count(self) -> int:

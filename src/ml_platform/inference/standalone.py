@@ -35,6 +35,8 @@ def snapshot_of_directory(settings: Settings) -> Snapshot:
         bundles = sorted(path.parent for path in directory.glob(f"*/{MANIFEST_NAME}"))
     if not bundles:
         raise ValueError(f"model_dir: there is no {MANIFEST_NAME} in {directory} or its directories")
+    if settings.model_name and len(bundles) > 1:
+        raise ValueError("model_name: model_dir holds several bundles, named as their directories")
     if not settings.keys_file and not settings.anonymous:
         raise ValueError("say who may ask for predictions: --keys-file, or --anonymous for everybody")
     keys: tuple[ServingKey, ...] = ()
@@ -42,17 +44,19 @@ def snapshot_of_directory(settings: Settings) -> Snapshot:
         text = Path(settings.keys_file).expanduser().read_bytes()
         keys = msgspec.json.decode(text, type=tuple[ServingKey, ...])
     snapshot = Snapshot(
-        version=time.time_ns() // 1_000_000, keys=keys, endpoints=tuple(map(_endpoint, bundles))
+        version=time.time_ns() // 1_000_000,
+        keys=keys,
+        endpoints=tuple(_endpoint(settings.model_name or bundle.name, bundle) for bundle in bundles),
     )
     check_snapshot(snapshot)
     return snapshot
 
 
-def _endpoint(bundle: Path) -> ServingEndpoint:
+def _endpoint(name: str, bundle: Path) -> ServingEndpoint:
     digest = digest_of((bundle / MANIFEST_NAME).read_bytes())
     revision = ServingRevision(
-        revision_id=f"{bundle.name}-{digest[:12]}",
-        model_name=bundle.name,
+        revision_id=f"{name}-{digest[:12]}",
+        model_name=name,
         model_version=digest[:12],
         weight=1.0,
         bundle_uri=str(bundle),
@@ -61,7 +65,7 @@ def _endpoint(bundle: Path) -> ServingEndpoint:
     return ServingEndpoint(
         team=TEAM,
         environment=ENVIRONMENT,
-        name=bundle.name,
-        deployment_id=f"standalone-{bundle.name}",
+        name=name,
+        deployment_id=f"standalone-{name}",
         revisions=(revision,),
     )
