@@ -9,8 +9,11 @@ from ml_platform.inference.predictionlog.roll import roll
 from ml_platform.inference.predictionlog.schema import COLUMNS
 from ml_platform.inference.predictionlog.spool import Record, SegmentHeader, SegmentWriter, has_complete
 from ml_platform.inference.predictionlog.writer import PredictionLog
+from ml_platform.integrations.inference import InferenceClient
+from ml_platform.integrations.predictionlog import LocalPredictionLog
+from ml_platform.kit.clock import utc_now
 
-from .support.control import endpoint, revision, snapshot
+from .support.control import ADMIN, CALLER, endpoint, revision, snapshot
 from .support.server import eventually
 
 HEADER = SegmentHeader(
@@ -92,6 +95,84 @@ class TestLog:
             return sum(worker.predictions_dropped for worker in server.status().workers) > 0
 
         eventually(dropped, "dropped and counted predictions")
+
+
+class TestFlush:
+    """`POST /internal/flush`: what was answered before stands in Parquet files when it answers."""
+
+    def test_makes_parquet_of_everything_at_once(self, control, make_server, one):
+        control.publish(snapshot(1, endpoint(revision(one))))
+        server = make_server(workers=2, log_roll_seconds=600).start()
+        server.has_applied(control.snapshot)
+        sent = 0
+        for _ in range(3):
+            for i in range(20):
+                assert server.predict([[float(i)]]).status_code == 200
+            sent += 20
+            assert flush(server).status_code == 200
+            assert len(read(server.state / "predictions" / "log")) == sent
+
+    def test_does_not_wait_for_a_worker_that_was_killed(self, control, make_server, one):
+        control.publish(snapshot(1, endpoint(revision(one))))
+        server = make_server(workers=2, log_roll_seconds=600).start()
+        server.has_applied(control.snapshot)
+        for i in range(40):
+            server.predict([[float(i)]])
+        time.sleep(1)  # the promise is about what is older than this
+        server.kill_worker(server.worker_pids()[0])
+        eventually(lambda: flush(server).status_code == 200, "a flush")
+        assert len(read(server.state / "predictions" / "log")) == 40
+
+    def test_says_so_when_the_files_cannot_be_written_and_loses_nothing(self, control, make_server, one):
+        control.publish(snapshot(1, endpoint(revision(one))))
+        server = make_server(log_roll_seconds=600).start()
+        server.has_applied(control.snapshot)
+        root = server.state / "predictions" / "log"
+        root.write_text("in the way")
+        assert server.predict([[1.0]]).status_code == 200
+        answer = flush(server)
+        assert answer.status_code == 503
+        assert "could not be written" in answer.json()["error"]
+        assert server.predict([[1.0]]).status_code == 200
+        root.unlink()
+        assert flush(server).status_code == 200
+        assert len(read(root)) == 2
+
+    def test_is_for_the_control_plane_alone(self, control, make_server, one):
+        control.publish(snapshot(1, endpoint(revision(one))))
+        server = make_server().start()
+        server.has_applied(control.snapshot)
+        assert flush(server, token=None).status_code == 401
+        assert flush(server, token=CALLER).status_code == 403
+        assert server.get("/internal/flush").status_code == 405
+        assert flush(server).json() == {"flushed": True}
+
+    def test_completes_the_log_for_the_control_plane_and_time_does_without_it(
+        self, control, make_server, one
+    ):
+        control.publish(snapshot(1, endpoint(revision(one))))
+        server = make_server(log_roll_seconds=600).start()
+        server.has_applied(control.snapshot)
+        predictions = server.state / "predictions"
+        client = InferenceClient(lambda: server.base, ADMIN)
+        log = LocalPredictionLog(predictions / "log", predictions / "spool", flush=client.flush)
+        alone = LocalPredictionLog(predictions / "log", predictions / "spool")
+        server.predict([[1.0]])
+        assert not alone.is_complete(utc_now())
+        assert log.is_complete(utc_now())
+        assert len(read(predictions / "log")) == 1
+        server.predict([[1.0]])
+        answered = utc_now()
+        eventually(lambda: list((predictions / "spool").glob("*.spool")), "the spool")
+        server.stop()
+        assert not client.flush()
+        eventually(lambda: log.is_complete(answered), "the log without the server")
+        client.close()
+
+
+def flush(server, token=ADMIN):
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return server.client.post(f"{server.base}/internal/flush", headers=headers)
 
 
 class TestRoll:

@@ -17,7 +17,7 @@ from ml_platform.inference.protocols.http import (
     request_id,
     respond_error,
 )
-from ml_platform.inference.protocols.internal import HEALTH, INTERNAL, Internal, Parent
+from ml_platform.inference.protocols.internal import FLUSH, HEALTH, INTERNAL, Internal, Parent, answers
 
 OTHER_ROUTE = "other"
 
@@ -63,10 +63,10 @@ class InferenceApp:
                 return await protocol.handle(scope, receive, send, call, address)
         error: ServingError
         if path in HEALTH or path in INTERNAL:
-            if scope["method"] in {"GET", "HEAD"}:
+            if answers(path, scope["method"]):
                 answer = self._internal.health if path in HEALTH else self._internal.answer
                 return path, await answer(scope, receive, send, call)
-            route, error = path, MethodNotAllowed("this route answers GET")
+            route, error = path, MethodNotAllowed(f"this route answers {'POST' if path == FLUSH else 'GET'}")
         else:
             route, error = OTHER_ROUTE, NotFound("there is no such route")
         await respond_error(send, error, error.status, common_headers(call, {}))

@@ -54,7 +54,10 @@ class Report(_Message, frozen=True, kw_only=True, tag="report"):
 
 
 class Ask(_Message, frozen=True, kw_only=True, tag="ask"):
-    """Worker to parent: something that only the parent knows. `what`: status, metrics, prometheus."""
+    """Worker to parent: something that only the parent knows or can do.
+
+    `what`: status, metrics, prometheus, flush.
+    """
 
     number: int
     what: str
@@ -62,10 +65,23 @@ class Ask(_Message, frozen=True, kw_only=True, tag="ask"):
 
 
 class Answer(_Message, frozen=True, kw_only=True, tag="answer"):
-    """Parent to worker: the text that was asked for."""
+    """Parent to worker: the text that was asked for; with an `error`, why it could not be done."""
 
     number: int
-    text: str
+    text: str = ""
+    error: str | None = None
+
+
+class Flush(_Message, frozen=True, kw_only=True, tag="flush"):
+    """Parent to worker: write the prediction log so far, and let go of its segments."""
+
+    number: int
+
+
+class Flushed(_Message, frozen=True, kw_only=True, tag="flushed"):
+    """Worker to parent: that is done."""
+
+    number: int
 
 
 class NewSnapshot(_Message, frozen=True, kw_only=True, tag="snapshot"):
@@ -74,7 +90,7 @@ class NewSnapshot(_Message, frozen=True, kw_only=True, tag="snapshot"):
     version: int
 
 
-Message = Report | Ask | Answer | NewSnapshot
+Message = Report | Ask | Answer | NewSnapshot | Flush | Flushed
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
@@ -28,12 +29,13 @@ from ml_platform.inference.channel import (
     MAX_LINE,
     Answer,
     Ask,
+    Flushed,
     NewSnapshot,
     Report,
     read_messages,
     write_message,
 )
-from ml_platform.inference.predictionlog.spool import has_complete
+from ml_platform.inference.predictionlog.keeper import FlushError, LogKeeper
 from ml_platform.inference.prometheus import render
 from ml_platform.inference.puller import SnapshotPuller
 from ml_platform.inference.settings import WORKER_VARIABLE, Settings
@@ -72,6 +74,8 @@ class Supervisor:
         self._received = -1
         self._contact_error: str | None = "not contacted yet"
         self._bundles = BundleStore(settings.bundle_cache, settings.roots)
+        self._log = LogKeeper(settings)
+        self._flushes: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -94,7 +98,8 @@ class Supervisor:
             housekeeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await housekeeping
-            await self._roll()
+            with contextlib.suppress(FlushError):  # the roller said why; the spool stays for the next start
+                await self._log.roll()
 
     def _desired_state(self, loop: asyncio.AbstractEventLoop) -> SnapshotPuller | None:
         settings = self._settings
@@ -196,8 +201,23 @@ class Supervisor:
             if isinstance(message, Report):
                 member.status = message.status
                 self._traffic.add(message.traffic, message.http)
+            elif isinstance(message, Flushed):
+                self._log.flushed(message.number)
+            elif isinstance(message, Ask) and message.what == "flush":
+                task = asyncio.create_task(self._flush(member, message))
+                self._flushes.add(task)
+                task.add_done_callback(self._flushes.discard)
             elif isinstance(message, Ask):
                 write_message(member.writer, Answer(number=message.number, text=self._text(message)))
+
+    async def _flush(self, member: _Member, question: Ask) -> None:
+        try:
+            await self._log.flush([other.writer for other in self._members.values()])
+        except (FlushError, OSError) as error:
+            answer = Answer(number=question.number, error=str(error))
+        else:
+            answer = Answer(number=question.number, text='{"flushed":true}')
+        write_message(member.writer, answer)
 
     def _text(self, question: Ask) -> str:
         if question.what == "prometheus":
@@ -225,30 +245,17 @@ class Supervisor:
         """Rolls the prediction log and clears the bundle cache, now and then."""
         pause = min(max(self._settings.log_roll_seconds / 4, 0.25), 5.0)
         while True:
-            try:
-                await self._roll()
-                await asyncio.to_thread(self._sweep_bundles)
-            except (OSError, ValueError) as error:
-                _log.error("housekeeping: %s", error)
+            for duty in (self._log.roll, partial(asyncio.to_thread, self._sweep_bundles)):
+                try:
+                    await duty()
+                except (OSError, ValueError, FlushError) as error:
+                    _log.error("housekeeping: %s", error)
             await asyncio.sleep(pause)
 
     def _sweep_bundles(self) -> None:
         snapshot = read_snapshot(self._settings.snapshot_file)
         if snapshot is not None:
             self._bundles.sweep({r.bundle_digest for e in snapshot.endpoints for r in e.revisions})
-
-    async def _roll(self) -> None:
-        settings = self._settings
-        if not await asyncio.to_thread(has_complete, settings.spool):
-            return
-        command = [sys.executable, "-m", "ml_platform.inference.predictionlog.roll"]
-        arguments = ["--spool", str(settings.spool), "--root", str(settings.prediction_log)]
-        process = await asyncio.create_subprocess_exec(*command, *arguments)
-        try:
-            await process.wait()
-        except asyncio.CancelledError:
-            await process.wait()  # it is short, and what it has begun is better ended
-            raise
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from typing import Any, cast
 
@@ -28,6 +29,8 @@ from ml_platform.inference.channel import (
     MAX_LINE,
     Answer,
     Ask,
+    Flush,
+    Flushed,
     HttpDelta,
     NewSnapshot,
     Report,
@@ -39,6 +42,7 @@ from ml_platform.inference.dataplane import DataPlane
 from ml_platform.inference.errors import Unavailable
 from ml_platform.inference.features import open_online_features
 from ml_platform.inference.live import LiveRevision
+from ml_platform.inference.predictionlog.keeper import FLUSH_SECONDS
 from ml_platform.inference.predictionlog.writer import PredictionLog
 from ml_platform.inference.revisions import RevisionManager
 from ml_platform.inference.runtimes.loading import RuntimeLoader
@@ -49,6 +53,7 @@ from ml_platform.inference.traffic import HttpTally, Tally
 _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 0.5
 _ASK_SECONDS = 5.0
+_DOING_SECONDS = {"flush": FLUSH_SECONDS}
 
 
 class Worker:
@@ -103,14 +108,14 @@ class Worker:
             await self._writer.drain()
 
     async def ask(self, what: str, window: float = 60.0) -> str:
-        """Asks the parent; raises Unavailable when it does not answer."""
+        """Asks the parent; raises Unavailable when it does not answer, or could not do it."""
         number = next(self._numbers)
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._questions[number] = future
         try:
             self._report()  # what is asked for then includes what this worker has just done
             write_message(self._writer, Ask(number=number, what=what, window=window))
-            return await asyncio.wait_for(future, _ASK_SECONDS)
+            return await asyncio.wait_for(future, _DOING_SECONDS.get(what, _ASK_SECONDS))
         except TimeoutError:
             raise Unavailable("the parent process does not answer") from None
         finally:
@@ -133,13 +138,21 @@ class Worker:
         )
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
+        loop = asyncio.get_running_loop()
         async for message in read_messages(reader):
             if isinstance(message, NewSnapshot):
                 self._apply_stored()
             elif isinstance(message, Answer):
                 future = self._questions.get(message.number)
-                if future is not None and not future.done():
+                if future is None or future.done():
+                    continue
+                if message.error is None:
                     future.set_result(message.text)
+                else:
+                    future.set_exception(Unavailable(message.error, retry_after=2))
+            elif isinstance(message, Flush):
+                done = Flushed(number=message.number)
+                self._log.flush(partial(loop.call_soon_threadsafe, write_message, self._writer, done))
 
     def _apply_stored(self) -> None:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -93,6 +94,22 @@ def take_complete(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
 def has_complete(directory: Path) -> bool:
     return any(True for _ in take_complete(directory))
+
+
+def segment_name(revision_id: str, sequence: int) -> str:
+    """A name that sorts by the time at which the segment was begun, and is no other process's."""
+    return f"{time.time_ns():020d}-{os.getpid()}-{sequence}-{revision_id}"
+
+
+def begun_ns(segment: Path) -> int:
+    """When a segment was begun, by its name; 0 for names of another making."""
+    digits = segment.name.partition("-")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def has_begun_before(directory: Path, moment_ns: int) -> bool:
+    """Whether a segment waits there that was begun before."""
+    return any(begun_ns(path) < moment_ns for path in directory.glob("*" + SUFFIX))
 
 
 def spooled_bytes(directory: Path) -> int:

@@ -8,14 +8,21 @@ fails, records are dropped and counted; an answer never waits for the log.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from ml_platform.inference.predictionlog.spool import Record, SegmentHeader, SegmentWriter, spooled_bytes
+from ml_platform.inference.predictionlog.spool import (
+    Record,
+    SegmentHeader,
+    SegmentWriter,
+    segment_name,
+    spooled_bytes,
+)
 
 _log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 0.25
@@ -56,7 +63,9 @@ class PredictionLog:
         self._buffer_bytes = buffer_bytes
         self._logs: dict[SegmentHeader, RevisionLog] = {}
         self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._asked: deque[Callable[[], object]] = deque()
         self._disk_full = False
         self._checked = 0.0
         self._sequence = 0
@@ -70,8 +79,18 @@ class PredictionLog:
 
     def close(self) -> None:
         """Writes what is left and closes the segments, so that they can be rolled."""
-        self._stop.set()
+        self._stopping = True
+        self._wake.set()
         self._thread.join(timeout=10)
+        self._tell(len(self._asked))
+
+    def flush(self, done: Callable[[], object]) -> None:
+        """Has everything that was appended until now written and its segments closed; then `done` is called.
+
+        By the thread that writes.
+        """
+        self._asked.append(done)
+        self._wake.set()
 
     @property
     def full(self) -> bool:
@@ -86,7 +105,9 @@ class PredictionLog:
 
     def _run(self) -> None:
         while True:
-            stopping = self._stop.wait(_FLUSH_SECONDS)
+            self._wake.wait(_FLUSH_SECONDS)
+            self._wake.clear()
+            stopping, asked = self._stopping, len(self._asked)
             try:
                 self._check_disk()
             except OSError as error:
@@ -95,11 +116,16 @@ class PredictionLog:
                 logs = list(self._logs.values())
             for log in logs:
                 self._flush(log)
-                if log.segment is not None and (stopping or self._is_due(log)):
+                if log.segment is not None and (stopping or asked or self._is_due(log)):
                     log.segment.close()
                     log.segment = None
+            self._tell(asked)
             if stopping:
                 return
+
+    def _tell(self, number: int) -> None:
+        for _ in range(number):
+            self._asked.popleft()()
 
     def _flush(self, log: RevisionLog) -> None:
         if not log.pending:
@@ -132,4 +158,4 @@ class PredictionLog:
 
     def _name(self, header: SegmentHeader) -> str:
         self._sequence += 1
-        return f"{time.time_ns():020d}-{os.getpid()}-{self._sequence}-{header.revision_id}"
+        return segment_name(header.revision_id, self._sequence)

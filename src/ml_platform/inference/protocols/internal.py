@@ -1,7 +1,8 @@
 """Health, the state for the control plane, and metrics: everything that is not a prediction.
 
 Health needs no key. `/internal/*` needs `inference_internal`, `/metrics` needs `read_metrics`; both are
-answered by the parent process, which knows all workers.
+answered by the parent process, which knows all workers. `POST /internal/flush` answers once everything that
+was answered before it stands in the prediction log's Parquet files.
 """
 
 from __future__ import annotations
@@ -25,18 +26,24 @@ from ml_platform.inference.protocols.http import (
 )
 
 HEALTH = frozenset({"/ping", "/health", "/health/live", "/health/ready"})
-INTERNAL = frozenset({"/internal/status", "/internal/metrics", "/metrics"})
+FLUSH = "/internal/flush"
+INTERNAL = frozenset({"/internal/status", "/internal/metrics", "/metrics", FLUSH})
 _DEFAULT_WINDOW = 60.0
 _MAX_WINDOW = 86_400.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 class Parent(Protocol):
-    """What only the parent process knows."""
+    """What only the parent process knows or can do."""
 
     async def ask(self, what: str, window: float = 60.0) -> str:
-        """The text of `status`, `metrics` or `prometheus`; raises Unavailable without a parent."""
+        """The text of `status`, `metrics`, `prometheus` or `flush`; raises Unavailable when there is none."""
         ...
+
+
+def answers(path: str, method: str) -> bool:
+    """Whether a route of these takes the method."""
+    return method == "POST" if path == FLUSH else method in {"GET", "HEAD"}
 
 
 class Internal:

@@ -16,6 +16,7 @@ from ml_platform.services.deployments import Answer
 T = TypeVar("T")
 
 _TIMEOUT = 5.0
+_FLUSH_TIMEOUT = 15.0
 _MAX_ANSWER = 16 * 1024 * 1024
 _REVISION = "mlops-revision"
 
@@ -38,6 +39,18 @@ class InferenceClient:
 
     def revision_state(self, revision_id: str) -> tuple[RevisionState | None, str | None]:
         return self.status().revision_state(revision_id)
+
+    def flush(self) -> bool:
+        """Has everything that was answered until now written to the prediction log's files; whether it was."""
+        try:
+            response = self._client.post(
+                self._url() + "/internal/flush",
+                headers={"authorization": f"Bearer {self._token}"},
+                timeout=_FLUSH_TIMEOUT,
+            )
+        except httpx.HTTPError:
+            return False
+        return response.status_code == 200
 
     def metrics(self, window_seconds: float) -> InferenceMetrics:
         window = min(86_400.0, max(1.0, window_seconds))

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ml_platform.inference.predictionlog.schema import FEATURE_PREFIX
-from ml_platform.inference.predictionlog.spool import SUFFIX
+from ml_platform.inference.predictionlog.spool import has_begun_before
 from ml_platform.kit.clock import Clock, utc_now
 from ml_platform.services.monitoring import ServedDeployment
 
@@ -20,7 +20,7 @@ class LocalPredictionLog:
     Args:
         root: of the Parquet files, `team=../environment=../endpoint=../date=..`.
         spool: of the segments that wait to become Parquet; None when they are not on this machine.
-        flush: asks the inference server to close its segments now, where it can be asked.
+        flush: has the inference server make Parquet of everything now; whether it did.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class LocalPredictionLog:
         root: Path,
         spool: Path | None,
         *,
-        flush: Callable[[], None] | None = None,
+        flush: Callable[[], bool] | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self._root = root
@@ -37,17 +37,17 @@ class LocalPredictionLog:
         self._clock = clock
 
     def is_complete(self, until: datetime) -> bool:
-        """A segment is named after the nanosecond at which it was begun, and goes once it is Parquet."""
+        """It is when nothing waits, or the server says so; while it does not answer, time tells.
+
+        A segment is named after the nanosecond at which it was begun, and goes once it is Parquet.
+        """
         settled = until + _IN_MEMORY
-        if self._clock() < settled:
-            return False
-        if self._spool is None or not self._spool.is_dir():
-            return True
-        limit = int(settled.timestamp() * 1e9)
-        waiting = any(_begun(path) <= limit for path in self._spool.glob(f"*{SUFFIX}"))
-        if waiting and self._flush is not None:
-            self._flush()
-        return not waiting
+        if self._clock() >= settled:
+            if self._spool is None or not self._spool.is_dir():
+                return True
+            if not has_begun_before(self._spool, int(settled.timestamp() * 1e9)):
+                return True
+        return self._flush is not None and self._clock() >= until and self._flush()
 
     def files(self, deployment: ServedDeployment, since: datetime, until: datetime) -> list[Path]:
         parts = (
@@ -67,8 +67,3 @@ class LocalPredictionLog:
 
     def feature_column(self, name: str) -> str:
         return FEATURE_PREFIX + name
-
-
-def _begun(path: Path) -> int:
-    digits = path.name.partition("-")[0]
-    return int(digits) if digits.isdigit() else 0

@@ -44,7 +44,9 @@ def compose(runtime: Runtime) -> None:
     settings, parts = runtime.settings, runtime.components
     database, factory = parts.get(Database), parts.get(WorkFactory)
     keys = SmokeKeys(parts.get(SecretStore).get_or_create("control-plane.key"))
-    client = InferenceClient(lambda: internal_url(settings), keys.service_token())
+    client = parts.provide(
+        InferenceClient, InferenceClient(lambda: internal_url(settings), keys.service_token())
+    )
     runtime.on_stop(client.close)
     rollouts = parts.provide(
         RolloutParts,

@@ -6,6 +6,7 @@ from datetime import timedelta
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from ml_platform.integrations.inference import InferenceClient
 from ml_platform.integrations.predictionlog import GraphScores, LocalPredictionLog
 from ml_platform.kit.clock import utc_now
 from ml_platform.kit.db import Database
@@ -44,7 +45,12 @@ def compose(runtime: Runtime) -> None:
     factory, engine = parts.get(WorkFactory), parts.get(WorkflowEngine)
     deployments = parts.provide(Deployments, MonitoredDeployments(parts))
     versions = parts.provide(ModelVersions, MonitoredVersions(parts.get(ModelFiles)))
-    log = parts.provide(PredictionLog, LocalPredictionLog(predictions / "log", predictions / "spool"))
+    log = parts.provide(
+        PredictionLog,
+        LocalPredictionLog(
+            predictions / "log", predictions / "spool", flush=lambda: parts.get(InferenceClient).flush()
+        ),
+    )
     scores = GraphScores(parts.get(ObjectStorage), settings.home / "work")
     engine.register(DriftCheckWorkflow(MonitoringParts(factory, deployments, versions, scores, log)))
     engine.register(RetrainWorkflow(factory, RepeatableJobs(parts), deployments))
