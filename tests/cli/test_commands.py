@@ -33,6 +33,7 @@ class TestForms:
         assert data["name"] == ana.name
         assert yaml.safe_load(text.stdout) == data
         assert ana.name in table.stdout
+        assert "{" not in table.stdout  # a mapping of plain values is written name=value
         assert table.stderr == text.stderr == ""
 
     def test_an_empty_list_is_data_in_json_and_a_remark_in_a_table(self, as_ana: Mlops) -> None:

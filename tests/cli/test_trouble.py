@@ -157,7 +157,10 @@ class TestAnswersOfThePlatform:
     def test_what_the_server_refuses_is_exit_code_2_and_names_the_field(self, as_ana: Mlops) -> None:
         ran = as_ana("datasets", "create", "Not A Slug")
         assert (ran.code, ran.stdout) == (2, "")
-        assert "  name: " in ran.stderr
+        assert ran.stderr.splitlines()[:2] == [
+            "error: the input cannot be taken",
+            "  name: must be 1 to 63 lower-case letters, digits, '-' or '_', with a letter or digit at both ends",
+        ]
 
     def test_a_second_time_is_exit_code_5(self, as_ana: Mlops) -> None:
         assert as_ana("datasets", "create", "twice").code == 0

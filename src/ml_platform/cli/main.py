@@ -74,9 +74,13 @@ def report(error: Exception) -> int:
         say(f"error: {text}" if isinstance(error, OSError) else f"error: {type(error).__name__}: {text}")
         say("hint: MLOPS_DEBUG=1 shows where it came from")
         return 1
-    say(f"error: {getattr(error, 'detail', error)}")
-    for field in getattr(error, "fields", []):
-        say(f"  {field.field}: {field.message}")
+    fields = [f"{field.field}: {field.message}" for field in getattr(error, "fields", [])]
+    detail = str(getattr(error, "detail", error))
+    if fields and detail == "; ".join(fields[:5]):
+        detail = "the input cannot be taken"  # the lines below say why, once is enough
+    say(f"error: {detail}")
+    for field in fields:
+        say(f"  {field}")
     if hint := getattr(error, "hint", None):
         say(f"hint: {hint}")
     if code == 1 and (request_id := getattr(error, "request_id", None)):

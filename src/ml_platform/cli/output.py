@@ -116,6 +116,15 @@ def _cell(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
+    if isinstance(value, dict) and value and all(_is_plain(item) for item in value.values()):
+        return ", ".join(f"{name}={_cell(item)}" for name, item in value.items())
     if isinstance(value, dict | list):
         return json.dumps(value, allow_nan=False, ensure_ascii=False)
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it reads well inside one cell."""
+    if isinstance(value, list):
+        return all(isinstance(item, str) for item in value)
+    return value is None or isinstance(value, str | int | float)

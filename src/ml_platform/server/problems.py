@@ -1,6 +1,6 @@
 """Every error of our own API as a problem (RFC 9457)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
+from ml_platform.contracts.base import SLUG_PATTERN
 from ml_platform.contracts.problems import ErrorCode, FieldProblem, Problem, title_of
 from ml_platform.kit.errors import AppError
 from ml_platform.kit.strictjson import finite
@@ -113,9 +114,16 @@ def _validation_error(request: Request, error: Exception) -> JSONResponse:
         if path == ["body"] and has_body(request.headers) and not is_json(request.headers):
             return _not_json(request)
         name = ".".join(path[1:]) or path[0]
-        fields.append(FieldProblem(field=name[:200], message=str(item["msg"])[:500]))
+        fields.append(FieldProblem(field=name[:200], message=_message(item)[:500]))
     detail = "; ".join(f"{field.field}: {field.message}" for field in fields[:5]) or "the input is not valid"
     return problem_response(_request_id(request), status=status, code=code, detail=detail, fields=fields)
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    """What is wrong, in words rather than in a regular expression."""
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == SLUG_PATTERN:
+        return "must be 1 to 63 lower-case letters, digits, '-' or '_', with a letter or digit at both ends"
+    return str(item["msg"]).removeprefix("Value error, ")
 
 
 def _not_json(request: Request) -> JSONResponse:

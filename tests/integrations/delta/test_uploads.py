@@ -61,6 +61,8 @@ class TestCsv:
             (b"a\n" + b"1\n" * 3_000, "too_many_rows"),
             (b"a\n" + b"1234567890\n" * 30_000, "too_large"),
             (b"a\x07,b\n1,2\n", "bad_column_name"),
+            (b"PAR1\x15\x04PAR1", "wrong_format"),
+            (b"PAR1,b\n1\n", "ragged_rows"),
         ],
     )
     def test_what_is_wrong_is_named(self, tmp_path, content, code):

@@ -93,7 +93,19 @@ def _check_size(path: Path, limits: UploadLimits) -> None:
         raise _Refused("too_large", f"the file has {size} bytes, at most {limits.max_bytes} are taken")
 
 
+def _looks_like_parquet(path: Path) -> bool:
+    """By its first and last bytes: a CSV's header alone could begin like that."""
+    mark = b"PAR1"
+    with path.open("rb") as file:
+        if file.read(len(mark)) != mark:
+            return False
+        file.seek(-len(mark), 2)
+        return file.read() == mark
+
+
 def _read_csv(path: Path, limits: UploadLimits) -> pl.DataFrame:
+    if _looks_like_parquet(path):
+        raise _Refused("wrong_format", "this is a Parquet file, not CSV: say format=parquet")
     header, rows = _check_csv_rows(path, limits)
     if rows == 0:
         raise _Refused("no_rows", "the file holds a header and no rows")
