@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ml_platform.inference.dataplane import Call, DataPlane
 from ml_platform.inference.errors import MethodNotAllowed, NotFound, ServingError
-from ml_platform.inference.protocols import v1
+from ml_platform.inference.protocols import scoring, v1
 from ml_platform.inference.protocols.addresses import Address, split_path
 from ml_platform.inference.protocols.http import (
     Receive,
@@ -42,7 +42,11 @@ class InferenceApp:
         self._plane = plane
         self._v1 = v1.V1(plane)
         self._internal = Internal(plane, parent)
-        self._protocols: tuple[tuple[str, Handler], ...] = ((v1.ROOT, self._v1),)
+        mlflow = scoring.Scoring(plane)
+        self._protocols: tuple[tuple[str, Handler], ...] = (
+            (v1.ROOT, self._v1),
+            *((root, mlflow) for root in scoring.ROOTS),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
