@@ -128,8 +128,8 @@ class Watched:
         )
         moment = int((at or utc_now()).timestamp() * 1e6)
         self.spool.mkdir(parents=True, exist_ok=True)
-        name = f"{time.time_ns():020d}-1-{secrets.token_hex(4)}-{self.revision_id}"
-        writer = SegmentWriter(self.spool, name, header)
+        name = f"{time.time_ns():020d}-1-{secrets.token_hex(4)}"
+        writer = SegmentWriter(self.spool, name)
         charges = rows["monthly_charges"].to_list()
         encode = msgspec.msgpack.Encoder().encode
         records = [
@@ -145,7 +145,7 @@ class Watched:
             )
             for number, (row, charge) in enumerate(zip(rows.iter_rows(), charges, strict=True))
         ]
-        writer.append([encode(record) for record in records])
+        writer.append(header, [encode(record) for record in records])
         return writer
 
     def log(self, rows: pl.DataFrame, at: datetime | None = None, **changes: Any) -> None:

@@ -79,9 +79,10 @@ class Flush(_Message, frozen=True, kw_only=True, tag="flush"):
 
 
 class Flushed(_Message, frozen=True, kw_only=True, tag="flushed"):
-    """Worker to parent: that is done."""
+    """Worker to parent: that is done, unless the disk took nothing and records still wait in memory."""
 
     number: int
+    written: bool = True
 
 
 class NewSnapshot(_Message, frozen=True, kw_only=True, tag="snapshot"):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ml_platform.contracts.serving import InferenceStatus
 from ml_platform.inference.aggregate import TrafficAggregate
+from ml_platform.inference.predictionlog.keeper import LogMetrics
 from ml_platform.inference.traffic import bucket_bounds
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,9 +32,11 @@ _ERROR_WINDOW = 300.0
 _REVISION = ("team", "environment", "endpoint", "revision", "model", "version")
 
 
-def render(traffic: TrafficAggregate, status: InferenceStatus) -> str:
+def render(traffic: TrafficAggregate, status: InferenceStatus, log: LogMetrics | None = None) -> str:
     """The whole page."""
-    return "\n".join([*_models(traffic), *_http(traffic), *_server(status), ""])
+    return "\n".join(
+        [*_models(traffic), *_http(traffic), *_server(status), *_prediction_log(log or LogMetrics()), ""]
+    )
 
 
 def _models(traffic: TrafficAggregate) -> Iterator[str]:
@@ -88,8 +91,24 @@ def _server(status: InferenceStatus) -> Iterator[str]:
     states = [revision.state for worker in status.workers for revision in worker.revisions]
     for state in ("loading", "ready", "failed"):
         yield f'inference_revisions{{state="{state}"}} {states.count(state)}'
-    yield from _head("inference_predictions_unlogged", "gauge", "Predictions that the log had no room for.")
-    yield f"inference_predictions_unlogged {sum(w.predictions_dropped for w in status.workers)}"
+
+
+def _prediction_log(log: LogMetrics) -> Iterator[str]:
+    for name, kind, value, text in (
+        ("rows_total", "counter", log.rows, "Predictions that were written to Parquet."),
+        (
+            "dropped_total",
+            "counter",
+            log.dropped,
+            "Predictions that there was no room for, on disk or in memory.",
+        ),
+        ("unreadable_total", "counter", log.unreadable, "Requests that do not fit their columns."),
+        ("failures_total", "counter", log.failures, "Rolls that failed and are tried again."),
+        ("deleted_days_total", "counter", log.days_deleted, "Days that were deleted for their age or size."),
+        ("spool_bytes", "gauge", log.spool_bytes, "What waits on disk to become Parquet."),
+    ):
+        yield from _head(f"prediction_log_{name}", kind, text)
+        yield f"prediction_log_{name} {value}"
 
 
 def _head(name: str, kind: str, text: str) -> tuple[str, str]:

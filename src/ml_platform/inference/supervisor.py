@@ -200,9 +200,10 @@ class Supervisor:
         async for message in read_messages(reader):
             if isinstance(message, Report):
                 member.status = message.status
+                self._log.dropped(message.status.pid, message.status.predictions_dropped)
                 self._traffic.add(message.traffic, message.http)
             elif isinstance(message, Flushed):
-                self._log.flushed(message.number)
+                self._log.flushed(message)
             elif isinstance(message, Ask) and message.what == "flush":
                 task = asyncio.create_task(self._flush(member, message))
                 self._flushes.add(task)
@@ -221,7 +222,7 @@ class Supervisor:
 
     def _text(self, question: Ask) -> str:
         if question.what == "prometheus":
-            return render(self._traffic, self._status())
+            return render(self._traffic, self._status(), self._log.metrics())
         if question.what == "metrics":
             return msgspec.json.encode(self._traffic.metrics(question.window)).decode()
         return msgspec.json.encode(self._status()).decode()
@@ -242,10 +243,10 @@ class Supervisor:
         )
 
     async def _keep_house(self) -> None:
-        """Rolls the prediction log and clears the bundle cache, now and then."""
+        """Rolls and prunes the prediction log and clears the bundle cache, now and then."""
         pause = min(max(self._settings.log_roll_seconds / 4, 0.25), 5.0)
         while True:
-            for duty in (self._log.roll, partial(asyncio.to_thread, self._sweep_bundles)):
+            for duty in (self._log.keep, partial(asyncio.to_thread, self._sweep_bundles)):
                 try:
                     await duty()
                 except (OSError, ValueError, FlushError) as error:

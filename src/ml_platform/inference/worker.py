@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from functools import partial
 from itertools import count
 from typing import Any, cast
 
@@ -70,6 +69,7 @@ class Worker:
             roll_bytes=settings.log_roll_bytes,
             spool_bytes=settings.log_spool_bytes,
             buffer_bytes=settings.log_buffer_bytes,
+            free_bytes=settings.log_free_bytes,
         )
         loader = RuntimeLoader(settings, BundleStore(settings.bundle_cache, settings.roots))
         self._revisions = RevisionManager(
@@ -138,7 +138,6 @@ class Worker:
         )
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        loop = asyncio.get_running_loop()
         async for message in read_messages(reader):
             if isinstance(message, NewSnapshot):
                 self._apply_stored()
@@ -151,8 +150,16 @@ class Worker:
                 else:
                     future.set_exception(Unavailable(message.error, retry_after=2))
             elif isinstance(message, Flush):
-                done = Flushed(number=message.number)
-                self._log.flush(partial(loop.call_soon_threadsafe, write_message, self._writer, done))
+                self._flush_log(message.number)
+
+    def _flush_log(self, number: int) -> None:
+        loop = asyncio.get_running_loop()
+
+        def done(written: bool) -> None:  # on the log's own thread
+            answer = Flushed(number=number, written=written)
+            loop.call_soon_threadsafe(write_message, self._writer, answer)
+
+        self._log.flush(done)
 
     def _apply_stored(self) -> None:
         try:

@@ -50,11 +50,11 @@ def folder(tmp_path: Path) -> Path:
         model_version="1",
         columns=(("x", "double"),),
     )
-    writer = SegmentWriter(tmp_path / "spool", "00000000000000000001-1-1-rev_1", header)
+    writer = SegmentWriter(tmp_path / "spool", "00000000000000000001-1-1")
     now = int(utc_now().timestamp() * 1e6) - 60_000_000
     rows = [[2 + i / 1_500] for i in range(1_500)]
     record = Record("req_1", now, 900, 200, None, rows, [0.5] * 1_500, None)
-    writer.append([msgspec.msgpack.encode(record)])
+    writer.append(header, [msgspec.msgpack.encode(record)])
     writer.close()
     roll(tmp_path / "spool", tmp_path / "log")
     return tmp_path

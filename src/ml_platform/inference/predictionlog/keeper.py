@@ -6,35 +6,75 @@ Rolls come one after the other: whoever waits for one knows that what was comple
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 
-from ml_platform.inference.channel import Flush, write_message
-from ml_platform.inference.predictionlog.spool import has_begun_before, has_complete
+import msgspec
+
+from ml_platform.inference.channel import Flush, Flushed, write_message
+from ml_platform.inference.predictionlog.retention import prune
+from ml_platform.inference.predictionlog.spool import has_begun_before, has_complete, spooled_bytes
 from ml_platform.inference.settings import Settings
 
 FLUSH_SECONDS = 60.0
 """The longest that a flush takes, all its parts included."""
 
+_log = logging.getLogger(__name__)
 _WORKER_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 _TRIES = 5
+_LONGEST_PAUSE = 60.0
+_PRUNE_SECONDS = 600.0
 
 
 class FlushError(Exception):
     """Not everything is Parquet; the message says what stands in the way. Nothing is lost by it."""
 
 
+@dataclass(slots=True)
+class LogMetrics:
+    """What the log did since this parent started."""
+
+    rows: int = 0
+    dropped: int = 0
+    unreadable: int = 0
+    failures: int = 0
+    days_deleted: int = 0
+    spool_bytes: int = 0
+
+
 class LogKeeper:
-    """Starts the process that rolls, and makes workers let go of what they are writing."""
+    """Starts the process that rolls, makes workers let go of what they write, deletes what is old."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._rolling = asyncio.Lock()
         self._numbers = count(1)
-        self._asked: dict[int, asyncio.Future[None]] = {}
+        self._asked: dict[int, asyncio.Future[bool]] = {}
+        self._dropped: dict[int, int] = {}
+        self._pause = self._not_before = 0.0
+        self._pruned = -_PRUNE_SECONDS
+        self._metrics = LogMetrics()
+
+    async def keep(self) -> None:
+        """What is to be done now and then; after a failed roll, with growing pauses."""
+        now = time.monotonic()
+        if now >= self._not_before:
+            try:
+                await self.roll()
+            except FlushError:
+                self._pause = min(max(self._pause * 2, 1.0), _LONGEST_PAUSE)
+                self._not_before = time.monotonic() + self._pause
+                raise
+            self._pause = 0.0
+        if now - self._pruned >= _PRUNE_SECONDS:
+            self._pruned = now
+            await asyncio.to_thread(self._prune)
 
     async def roll(self) -> None:
         """Turns complete segments into Parquet; raises FlushError when they could not be."""
@@ -44,19 +84,26 @@ class LogKeeper:
                 return
             command = [sys.executable, "-m", "ml_platform.inference.predictionlog.roll"]
             arguments = ["--spool", str(settings.spool), "--root", str(settings.prediction_log)]
-            process = await asyncio.create_subprocess_exec(*command, *arguments)
+            process = await asyncio.create_subprocess_exec(
+                *command, *arguments, stdout=asyncio.subprocess.PIPE
+            )
+            ending = asyncio.ensure_future(process.communicate())
             try:
-                code = await process.wait()
+                told, _ = await asyncio.shield(ending)
             except asyncio.CancelledError:
-                await process.wait()  # it is short, and what it has begun is better ended
+                await ending  # it is short, and what it has begun is better ended
                 raise
-        if code != 0:
-            raise FlushError(f"the prediction log could not be written (exit code {code})")
+            if process.returncode != 0:
+                self._metrics.failures += 1
+                raise FlushError(f"the prediction log could not be written (exit code {process.returncode})")
+            done = msgspec.json.decode(told)
+            self._metrics.rows += done["rows"]
+            self._metrics.unreadable += done["unreadable"]
 
     async def flush(self, workers: Sequence[asyncio.StreamWriter]) -> None:
         """Makes Parquet of everything that was answered until now; raises FlushError."""
         began = time.time_ns()
-        asked: dict[asyncio.Future[None], asyncio.StreamWriter] = {}
+        asked: dict[asyncio.Future[bool], asyncio.StreamWriter] = {}
         numbers = [next(self._numbers) for _ in workers]
         for number, writer in zip(numbers, workers, strict=True):
             future = self._asked[number] = asyncio.get_running_loop().create_future()
@@ -74,20 +121,42 @@ class LogKeeper:
             await asyncio.sleep(_LOOK_SECONDS)  # a process that is just being started can hold a lock
         raise FlushError("a segment of the prediction log is still being written")
 
-    def flushed(self, number: int) -> None:
-        """A worker has let go of its segments."""
-        future = self._asked.get(number)
+    def flushed(self, message: Flushed) -> None:
+        """A worker has let go of its segment."""
+        future = self._asked.get(message.number)
         if future is not None and not future.done():
-            future.set_result(None)
+            future.set_result(message.written)
+
+    def dropped(self, pid: int, predictions: int) -> None:
+        """What a worker has dropped in all its life so far."""
+        before = self._dropped.get(pid, 0)
+        self._metrics.dropped += predictions - (before if predictions >= before else 0)
+        self._dropped[pid] = predictions
+
+    def metrics(self) -> LogMetrics:
+        self._metrics.spool_bytes = spooled_bytes(self._settings.spool)
+        return self._metrics
+
+    def _prune(self) -> None:
+        settings = self._settings
+        gone = prune(
+            settings.prediction_log,
+            days=settings.log_retention_days,
+            most_bytes=settings.log_max_bytes,
+            now=datetime.now(UTC),
+        )
+        self._metrics.days_deleted += len(gone)
 
 
-async def _answers(asked: dict[asyncio.Future[None], asyncio.StreamWriter]) -> None:
+async def _answers(asked: dict[asyncio.Future[bool], asyncio.StreamWriter]) -> None:
     """Waits for all who live; what the dead have written is complete without a word of theirs."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _WORKER_SECONDS
     waiting = set(asked)
     while waiting:
-        _, waiting = await asyncio.wait(waiting, timeout=_LOOK_SECONDS)
+        done, waiting = await asyncio.wait(waiting, timeout=_LOOK_SECONDS)
+        if not all(future.result() for future in done):
+            raise FlushError("a worker cannot write its part of the prediction log")
         waiting = {future for future in waiting if not asked[future].is_closing()}
         if waiting and loop.time() > deadline:
             raise FlushError("a worker does not answer")

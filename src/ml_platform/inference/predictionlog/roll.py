@@ -8,11 +8,13 @@ replaces them and doubles nothing; the segment goes once its files stand under t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -26,23 +28,42 @@ from ml_platform.inference.predictionlog.schema import COLUMNS, FEATURE_PREFIX, 
 from ml_platform.inference.predictionlog.spool import (
     Record,
     SegmentHeader,
-    read_header,
-    read_records,
+    read_segment,
+    remove_drafts,
+    sync_directory,
     take_complete,
 )
 
 _log = logging.getLogger(__name__)
 _US_PER_DAY = 86_400 * 1_000_000
+_ROWS_AT_ONCE = 50_000
 _json = msgspec.json.Encoder().encode
 
 
-def roll(spool: Path, root: Path) -> int:
-    """Rolls every complete segment; returns how many rows were written."""
-    rows = 0
+@dataclass(slots=True)
+class Rolled:
+    """What became of some segments: rows that are Parquet now, and requests that could not be read."""
+
+    rows: int = 0
+    unreadable: int = 0
+
+
+def roll(spool: Path, root: Path, events: Path | None = None) -> Rolled:
+    """Rolls every complete segment; those that stand as Parquet are removed, or handed on to `events`."""
+    remove_drafts(spool)
+    rolled = Rolled()
     for path, file in take_complete(spool):
-        rows += _roll_segment(path, file, root)
-        path.unlink()
-    return rows
+        try:
+            _roll_segment(path, file, root, rolled)
+        except msgspec.DecodeError as error:  # of another version of ours: kept for a person to look at
+            _log.error("%s cannot be read and is set aside: %s", path.name, error)
+            path.rename(path.with_suffix(".unreadable"))
+            continue
+        if events is None:
+            path.unlink()
+        else:
+            path.rename(events / path.name)
+    return rolled
 
 
 def arrow_schema(header: SegmentHeader) -> pa.Schema:
@@ -60,45 +81,68 @@ def partition(root: Path, header: SegmentHeader, day: int) -> Path:
     return root.joinpath(*(f"{name}={quote(value, safe='')}" for name, value in parts), f"date={date}")
 
 
-def _roll_segment(path: Path, file: IO[bytes], root: Path) -> int:
-    header = read_header(file)
-    if header is None:
-        return 0
-    schema = arrow_schema(header)
-    writers: dict[int, tuple[pq.ParquetWriter, Path]] = {}
-    rows = 0
+def _roll_segment(path: Path, file: IO[bytes], root: Path, rolled: Rolled) -> None:
+    """Writes drafts beside their final names, then publishes them all.
+
+    A final name follows from the segment, the revision and the day alone: after a crash at any point the
+    segment is still there, and rolling it again replaces what it had published.
+    """
+    writers: dict[tuple[int, int], tuple[pq.ParquetWriter, Path]] = {}
     try:
-        for day, table in _tables(header, schema, file):
-            if day not in writers:
+        for number, header, day, records in _batches(file):
+            table = _readable(header, records, rolled)
+            if (number, day) not in writers:
                 directory = partition(root, header, day)
                 directory.mkdir(parents=True, exist_ok=True)
-                draft = directory / f".{path.stem}.tmp"  # readers pass over names that begin with a dot
-                writers[day] = (pq.ParquetWriter(draft, schema, compression="zstd"), draft)
-            writers[day][0].write_table(table)
-            rows += table.num_rows
-    finally:
+                # Readers pass over names that begin with a dot.
+                draft = directory / f".{path.stem}-{number}-{header.revision_id}.tmp"
+                schema = arrow_schema(header)
+                writers[number, day] = (pq.ParquetWriter(draft, schema, compression="zstd"), draft)
+            writers[number, day][0].write_table(table)
+            rolled.rows += table.num_rows
         for writer, _ in writers.values():
             writer.close()
-    for _, draft in writers.values():
-        _publish(draft, draft.with_name(f"{path.stem}.parquet"))
-    return rows
+        for _, draft in writers.values():
+            _publish(draft, draft.with_name(draft.name[1:]).with_suffix(".parquet"))
+    except BaseException:
+        for writer, draft in writers.values():
+            with contextlib.suppress(OSError, pa.ArrowException):
+                writer.close()
+            draft.unlink(missing_ok=True)
+        raise
 
 
-def _tables(header: SegmentHeader, schema: pa.Schema, file: IO[bytes]) -> Iterable[tuple[int, pa.Table]]:
-    """Tables of some thousand rows, each of one day."""
-    pending: dict[int, list[Record]] = {}
+def _batches(file: IO[bytes]) -> Iterable[tuple[int, SegmentHeader, int, list[Record]]]:
+    """Records of one header, by its number, and one day, some thousand rows at a time."""
+    pending: dict[tuple[int, SegmentHeader, int], list[Record]] = {}
     count = 0
-    for records in read_records(file):
-        for record in records:
-            pending.setdefault(record.time_us // _US_PER_DAY, []).append(record)
+    for batch in read_segment(file):
+        for record in batch.records:
+            key = (batch.number, batch.header, record.time_us // _US_PER_DAY)
+            pending.setdefault(key, []).append(record)
             count += len(record.rows)
-        if count >= 50_000:
-            yield from ((day, _table(header, schema, batch)) for day, batch in pending.items())
+        if count >= _ROWS_AT_ONCE:
+            yield from ((*key, records) for key, records in pending.items())
             pending, count = {}, 0
-    yield from ((day, _table(header, schema, batch)) for day, batch in pending.items())
+    yield from ((*key, records) for key, records in pending.items())
 
 
-def _table(header: SegmentHeader, schema: pa.Schema, records: list[Record]) -> pa.Table:
+def _readable(header: SegmentHeader, records: list[Record], rolled: Rolled) -> pa.Table:
+    """The records as a table, without those that do not fit the columns: one must not hold up the others."""
+    try:
+        return _table(header, records)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        if len(records) == 1:
+            _log.error("a request of %s cannot be logged: %s", header.revision_id, error)
+            rolled.unreadable += 1
+            return arrow_schema(header).empty_table()
+    middle = len(records) // 2
+    halves = (records[:middle], records[middle:])
+    return pa.concat_tables([_readable(header, half, rolled) for half in halves])
+
+
+def _table(header: SegmentHeader, records: list[Record]) -> pa.Table:
+    schema = arrow_schema(header)
     common: list[tuple[Any, ...]] = []
     features: list[Sequence[Any]] = []
     fixed = (header.deployment_id, header.revision_id, header.model_name, header.model_version)
@@ -111,6 +155,8 @@ def _table(header: SegmentHeader, schema: pa.Schema, records: list[Record]) -> p
             start = (r.request_id, index, r.time_us, *fixed, r.status, r.latency_us / 1000)
             common.append((*start, keys, _number(answer), text, r.error))
             features.append(row)
+    if not common:
+        return schema.empty_table()
     columns = [*zip(*common, strict=True), *_feature_columns(header, features)]
     arrays = [pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
@@ -134,9 +180,11 @@ def _number(value: Any) -> float | None:
 
 
 def _publish(draft: Path, final: Path) -> None:
+    """Both the content and the name are on the disk before the segment goes."""
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     draft.replace(final)
+    sync_directory(final.parent)
 
 
 def _arrow_type(name: str) -> pa.DataType:
@@ -144,16 +192,20 @@ def _arrow_type(name: str) -> pa.DataType:
 
 
 def main(arguments: list[str]) -> int:
+    """Answers on standard output, as one line of JSON, what was rolled."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--spool", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--events", type=Path)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     try:
-        _log.info("%d predictions rolled into Parquet", roll(options.spool, options.root))
+        rolled = roll(options.spool, options.root, options.events)
     except OSError as error:
         _log.error("the prediction log cannot be written: %s", error)
         return 1
+    _log.info("%d predictions rolled into Parquet", rolled.rows)
+    sys.stdout.write(_json(asdict(rolled)).decode() + "\n")
     return 0
 
 

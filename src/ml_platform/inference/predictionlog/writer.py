@@ -1,13 +1,15 @@
 """The worker's side of the prediction log: encode on the loop, write on a thread, never wait.
 
 A record is encoded right after its answer has been sent (a microsecond) and lies in memory for at most a
-quarter of a second before it is the kernel's. When memory or the spool directory is full, or the disk
-fails, records are dropped and counted; an answer never waits for the log.
+quarter of a second before it is the kernel's, and for as long again before it is the disk's. While the disk
+is full or fails, records wait in memory. When memory or the spool has no room left, new records are dropped
+and counted: what was taken in is kept, and an answer never waits for the log.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -26,8 +28,11 @@ from ml_platform.inference.predictionlog.spool import (
 
 _log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 0.25
+_SYNC_SECONDS = 0.25
 _CHECK_SECONDS = 1.0
+_LONGEST_PAUSE = 5.0
 _encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Record).decode
 
 
 class RevisionLog:
@@ -36,41 +41,60 @@ class RevisionLog:
     def __init__(self, log: PredictionLog, header: SegmentHeader) -> None:
         self._log = log
         self.header = header
-        self.pending: list[bytes] = []
-        self.segment: SegmentWriter | None = None
-        self.opened = 0.0
+        # Each of its operations is one step, whichever thread does it.
+        self.pending: deque[bytes] = deque()
 
     def append(self, record: Record) -> None:
+        """Takes a record in, or counts it as dropped; raises nothing, since its answer has been sent."""
         log = self._log
         if log.full:
-            log.dropped += max(len(record.rows), 1)
+            log.refused += max(len(record.rows), 1)
             return
-        data = _encode(record)
-        log.buffered += len(data)
+        try:
+            data = _encode(record)
+        except (TypeError, ValueError, OverflowError) as error:
+            _log.error("a request of %s cannot be logged: %s", self.header.revision_id, error)
+            log.refused += max(len(record.rows), 1)
+            return
+        log.taken += len(data)
         self.pending.append(data)
 
 
 class PredictionLog:
-    """All revisions' logs of one worker, and the thread that writes them."""
+    """All revisions' logs of one worker, and the thread that writes them.
+
+    The counters are each written by one thread alone: `taken` and `refused` by the loop's, `done` and `lost`
+    by the one that writes.
+    """
 
     def __init__(
-        self, spool: Path, *, roll_seconds: float, roll_bytes: int, spool_bytes: int, buffer_bytes: int
+        self,
+        spool: Path,
+        *,
+        roll_seconds: float,
+        roll_bytes: int,
+        spool_bytes: int,
+        buffer_bytes: int,
+        free_bytes: int = 0,
     ) -> None:
         self._spool = spool
         self._roll_seconds = roll_seconds
         self._roll_bytes = roll_bytes
         self._spool_bytes = spool_bytes
         self._buffer_bytes = buffer_bytes
+        self._free_bytes = free_bytes
         self._logs: dict[SegmentHeader, RevisionLog] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
-        self._asked: deque[Callable[[], object]] = deque()
-        self._disk_full = False
-        self._checked = 0.0
+        self._asked: deque[Callable[[bool], object]] = deque()
+        self._segment: SegmentWriter | None = None
+        self._opened = self._checked = self._synced = self._not_before = 0.0
+        self._pause = 0.0
+        self._unsynced = False
         self._sequence = 0
-        self.dropped = 0
-        self.buffered = 0
+        self._no_room = False
+        self.taken = self.done = self.refused = self.lost = 0
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
     def start(self) -> None:
@@ -78,23 +102,33 @@ class PredictionLog:
         self._thread.start()
 
     def close(self) -> None:
-        """Writes what is left and closes the segments, so that they can be rolled."""
+        """Writes what is left and closes the segment, so that it can be rolled."""
         self._stopping = True
         self._wake.set()
         self._thread.join(timeout=10)
-        self._tell(len(self._asked))
+        self._tell(len(self._asked), written=not self.buffered)
 
-    def flush(self, done: Callable[[], object]) -> None:
-        """Has everything that was appended until now written and its segments closed; then `done` is called.
+    def flush(self, done: Callable[[bool], object]) -> None:
+        """Has everything that was appended until now written and the segment closed.
 
-        By the thread that writes.
+        `done` is called then, by the thread that writes, with whether all of it was written.
         """
         self._asked.append(done)
         self._wake.set()
 
     @property
+    def buffered(self) -> int:
+        """Bytes that wait in memory."""
+        return self.taken - self.done
+
+    @property
+    def dropped(self) -> int:
+        """Predictions that are not, and will not be, in the log."""
+        return self.refused + self.lost
+
+    @property
     def full(self) -> bool:
-        return self._disk_full or self.buffered > self._buffer_bytes
+        return self._no_room or self.taken - self.done > self._buffer_bytes
 
     def revision(self, header: SegmentHeader) -> RevisionLog:
         """The log of a revision; the same one as long as nothing of the header changes."""
@@ -108,54 +142,93 @@ class PredictionLog:
             self._wake.wait(_FLUSH_SECONDS)
             self._wake.clear()
             stopping, asked = self._stopping, len(self._asked)
-            try:
-                self._check_disk()
-            except OSError as error:
-                _log.error("the prediction spool cannot be read: %s", error)
-            with self._lock:
-                logs = list(self._logs.values())
-            for log in logs:
-                self._flush(log)
-                if log.segment is not None and (stopping or asked or self._is_due(log)):
-                    log.segment.close()
-                    log.segment = None
-            self._tell(asked)
+            self._check_room()
+            written = self._write(now=bool(stopping or asked))
+            if self._segment is not None and (stopping or asked or self._is_due(self._segment)):
+                self._let_go()
+            self._tell(asked, written=written)
             if stopping:
+                self._give_up()
                 return
 
-    def _tell(self, number: int) -> None:
-        for _ in range(number):
-            self._asked.popleft()()
+    def _write(self, *, now: bool) -> bool:
+        """Writes what waits; whether nothing is left of what waited. After a failure it pauses, unless `now`."""
+        if not now and time.monotonic() < self._not_before:
+            return False
+        with self._lock:
+            logs = list(self._logs.values())
+        for log in logs:
+            records = [log.pending.popleft() for _ in range(len(log.pending))]
+            if not records:
+                continue
+            try:
+                self._open().append(log.header, records)
+            except OSError as error:
+                log.pending.extendleft(reversed(records))  # the frame is torn: a reader passes over it
+                self._fail(error)
+                return False
+            self.done += sum(map(len, records))
+            self._unsynced = True
+        self._pause = 0.0
+        self._sync()
+        return True
 
-    def _flush(self, log: RevisionLog) -> None:
-        if not log.pending:
-            return
-        # Swapping the list is one step for the loop's thread: what it appends next is in the new one.
-        records, log.pending = log.pending, []
-        try:
-            if log.segment is None:
-                log.segment = SegmentWriter(self._spool, self._name(log.header), log.header)
-                log.opened = time.monotonic()
-            log.segment.append(records)
-        except OSError as error:
-            _log.error("%d requests could not be logged: %s", len(records), error)
-            self.dropped += len(records)
-            if log.segment is not None:
-                log.segment.close()  # its tail may be torn; a new one starts clean
-                log.segment = None
-        finally:
-            self.buffered -= sum(map(len, records))
+    def _open(self) -> SegmentWriter:
+        if self._segment is None:
+            self._sequence += 1
+            self._segment = SegmentWriter(self._spool, segment_name(self._sequence))
+            self._opened = time.monotonic()
+        return self._segment
 
-    def _is_due(self, log: RevisionLog) -> bool:
-        old = time.monotonic() - log.opened >= self._roll_seconds
-        return old or (log.segment is not None and log.segment.size >= self._roll_bytes)
-
-    def _check_disk(self) -> None:
+    def _sync(self) -> None:
         now = time.monotonic()
-        if now - self._checked >= _CHECK_SECONDS:
-            self._checked = now
-            self._disk_full = spooled_bytes(self._spool) >= self._spool_bytes
+        if self._segment is None or not self._unsynced or now - self._synced < _SYNC_SECONDS:
+            return
+        self._unsynced, self._synced = False, now
+        try:
+            self._segment.sync()
+        except OSError as error:
+            self._fail(error)
 
-    def _name(self, header: SegmentHeader) -> str:
-        self._sequence += 1
-        return segment_name(header.revision_id, self._sequence)
+    def _let_go(self) -> None:
+        """Ends the segment, whose tail may be torn; the next one starts clean."""
+        self._synced = 0.0
+        self._sync()
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
+
+    def _fail(self, error: OSError) -> None:
+        _log.error("the prediction log cannot be written, its records wait in memory: %s", error)
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+        self._unsynced = False
+        self._pause = min(max(self._pause * 2, _FLUSH_SECONDS), _LONGEST_PAUSE)
+        self._not_before = time.monotonic() + self._pause
+
+    def _give_up(self) -> None:
+        left = [data for log in self._logs.values() for data in log.pending]
+        if left:
+            self.lost += sum(max(len(_decode(data).rows), 1) for data in left)
+            _log.error("%d requests could not be logged", len(left))
+
+    def _tell(self, number: int, *, written: bool) -> None:
+        for _ in range(number):
+            self._asked.popleft()(written)
+
+    def _is_due(self, segment: SegmentWriter) -> bool:
+        return time.monotonic() - self._opened >= self._roll_seconds or segment.size >= self._roll_bytes
+
+    def _check_room(self) -> None:
+        now = time.monotonic()
+        if now - self._checked < _CHECK_SECONDS:
+            return
+        self._checked = now
+        try:
+            disk = os.statvfs(self._spool)
+            spooled = spooled_bytes(self._spool)
+        except OSError as error:
+            _log.error("the prediction spool cannot be read: %s", error)
+            return
+        self._no_room = spooled >= self._spool_bytes or disk.f_bavail * disk.f_frsize < self._free_bytes
