@@ -73,6 +73,9 @@ class TestDefining:
         assert answer.status_code == status, answer.text
         assert len(engineer.client.get("/feature-views").json()["items"]) == 1
 
+    def test_a_second_time_says_what_to_do(self, engineer: Caller) -> None:
+        assert "platform.features.get" in engineer.client.post("/feature-views", json=VIEW).json()["hint"]
+
     def test_another_team_finds_nothing(self, platform: RunningPlatform, engineer: Caller) -> None:
         stranger = platform.new_user(platform.new_team(), "ml_engineer")
         assert stranger.client.get("/feature-views/profile").status_code == 404

@@ -163,7 +163,11 @@ def _checked(bundle: Path, digest: str | None) -> tuple[BundleManifest, str]:
     except (OSError, BundleError) as error:
         raise ConflictError(f"the bundle cannot be read: {error}", code=ErrorCode.ARTIFACT_CHANGED) from error
     if not same:
-        raise ConflictError("the bundle is not the one that was built", code=ErrorCode.ARTIFACT_CHANGED)
+        raise ConflictError(
+            f"the bundle is not the one that was built: {bundle.name} was changed in the storage; "
+            "removed from there it is built anew",
+            code=ErrorCode.ARTIFACT_CHANGED,
+        )
     return manifest, found
 
 

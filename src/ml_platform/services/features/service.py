@@ -44,7 +44,10 @@ class FeatureService:
     def create_view(self, body: FeatureViewCreate) -> FeatureView:
         """Defines a view over one version of a dataset."""
         if self._repository.view(body.name) is not None:
-            raise ConflictError(f"feature view {body.name!r} exists already")
+            raise ConflictError(
+                f"feature view {body.name!r} exists already",
+                hint="use it as it is (platform.features.get in the SDK), give another name, or delete it first",
+            )
         name, number = parse_reference(body.dataset)
         dataset, version = self._datasets.find(name, number)
         entities = {entity.name: entity.type for entity in body.entities}
