@@ -66,6 +66,15 @@ class Settings:
         1024 * _MIB, "most that may wait on disk; beyond it predictions are not logged"
     )
     log_buffer_bytes: int = _option(32 * _MIB, "most that may wait in a worker's memory")
+    log_free_bytes: int = _option(
+        256 * _MIB, "free space that the log leaves on its disk; below it predictions are not logged"
+    )
+    log_retention_days: float = _option(
+        90.0, "days after which a day of the Parquet log is deleted; 0 keeps all"
+    )
+    log_max_bytes: int = _option(
+        32 * 1024 * _MIB, "size of the Parquet log beyond which its oldest days are deleted; 0 is no limit"
+    )
 
     @property
     def state(self) -> Path:
@@ -80,15 +89,6 @@ class Settings:
         return self.state / "bundles"
 
     @property
-    log_free_bytes: int = _option(
-        256 * _MIB, "free space that the log leaves on its disk; below it predictions are not logged"
-    )
-    log_retention_days: float = _option(
-        90.0, "days after which a day of the Parquet log is deleted; 0 keeps all"
-    )
-    log_max_bytes: int = _option(
-        32 * 1024 * _MIB, "size of the Parquet log beyond which its oldest days are deleted; 0 is no limit"
-    )
     def spool(self) -> Path:
         return self.state / "predictions" / "spool"
 
