@@ -3,11 +3,14 @@
 import multiprocessing
 import os
 import random
+import re
 import resource
 import signal
+import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import msgspec
@@ -213,6 +216,31 @@ class TestFlush:
 def flush(server, token=ADMIN):
     headers = {"authorization": f"Bearer {token}"} if token else {}
     return server.client.post(f"{server.base}/internal/flush", headers=headers)
+
+
+class TestTheDocumentation:
+    def test_reads_a_log_with_duckdb_and_polars_as_it_says(self, tmp_path):
+        root = tmp_path / "storage" / "predictions"
+        for number, columns in enumerate(([["tenure", "long"]], [["plan", "string"], ["tenure", "long"]])):
+            header = structs.replace(HEADER, revision_id=f"rev-{number}", columns=tuple(map(tuple, columns)))
+            writer = SegmentWriter(tmp_path, f"{number}")
+            writer.append(header, [_encoded(record(number, rows=(("a", 1)[-len(columns) :],)))])
+            writer.close()
+        roll(tmp_path, root)
+        page = Path(__file__).parents[2] / "docs" / "serving.md"
+        section = page.read_text().partition("\n## The prediction log")[2].partition("\n## ")[0]
+        [code] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+        ran = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"MLOPS_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert "rev-0" in ran.stdout
+        assert "rev-1" in ran.stdout
+        assert "0.25" in ran.stdout
 
 
 class TestRoll:

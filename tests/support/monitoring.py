@@ -112,7 +112,7 @@ class Watched:
 
     @property
     def spool(self) -> Path:
-        return self.platform.settings.home / "inference" / "predictions" / "spool"
+        return self.platform.settings.prediction_spool
 
     def segment(self, rows: pl.DataFrame, at: datetime | None = None, **changes: Any) -> SegmentWriter:
         """Writes predictions into a segment that stays open, as a worker does; `at` says when."""
@@ -154,7 +154,7 @@ class Watched:
         self.roll()
 
     def roll(self) -> None:
-        roll(self.spool, self.spool.parent / "log")
+        roll(self.spool, self.platform.settings.prediction_log)
 
     def set_monitor(self, **settings: Any) -> dict[str, Any]:
         answer = self.caller.client.put(f"{self.path}/monitor", json=settings)

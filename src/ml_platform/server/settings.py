@@ -35,6 +35,12 @@ class InferenceSettings(BaseModel):
     port: int = Field(default=8081, ge=0, le=65535, description="Port of predictions")
     workers: int = Field(default=1, ge=1, le=256, description="Processes that serve")
     public_url: str | None = Field(default=None, description="The address callers use, if it is another")
+    log_retention_days: float = Field(
+        default=90,
+        ge=0,
+        le=36_500,
+        description="Days that logged predictions are kept; 0 keeps them for ever",
+    )
 
 
 class JobSettings(BaseModel):
@@ -101,6 +107,16 @@ class Settings(BaseSettings):
     @property
     def environments_dir(self) -> Path:
         return self.jobs.environments_dir or self.home / "envs"
+
+    @property
+    def prediction_log(self) -> Path:
+        """The root of the prediction log's Parquet files, in object storage."""
+        return self.home / "storage" / "predictions"
+
+    @property
+    def prediction_spool(self) -> Path:
+        """What the inference server on this machine has yet to make Parquet of."""
+        return self.home / "inference" / "predictions" / "spool"
 
     @property
     def database_url(self) -> str:

@@ -28,6 +28,7 @@ _TICK_SECONDS = 0.2
 _STEADY_SECONDS = 30.0
 _LONGEST_WAIT = 10.0
 _LARGEST_LOG = 32 * 2**20
+_ROLL_SECONDS = "60"  # who reads the log asks for a flush, and every roll leaves a file
 _OURS = re.compile(r"ml_platform[./](integrations|inference|server[./]main)")
 
 
@@ -181,8 +182,12 @@ def _inference_command(settings: Settings) -> tuple[list[str], dict[str, str]]:
         settings.api_url,
         "--token-file",
         str(home / "secrets" / "inference.key"),
+        "--log-root",
+        str(settings.prediction_log),
         "--log-roll-seconds",
-        "10",
+        _ROLL_SECONDS,
+        "--log-retention-days",
+        str(settings.inference.log_retention_days),
     ]
     return command, {}
 

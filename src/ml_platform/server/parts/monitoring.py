@@ -41,14 +41,15 @@ _VERDICTS = {"none": 0, "warning": 1, "drift": 2, "not_enough_data": -1}
 def compose(runtime: Runtime) -> None:
     """After the parts of training, the registry and the deployments."""
     settings, parts = runtime.settings, runtime.components
-    predictions = settings.home / "inference" / "predictions"
     factory, engine = parts.get(WorkFactory), parts.get(WorkflowEngine)
     deployments = parts.provide(Deployments, MonitoredDeployments(parts))
     versions = parts.provide(ModelVersions, MonitoredVersions(parts.get(ModelFiles)))
     log = parts.provide(
         PredictionLog,
         LocalPredictionLog(
-            predictions / "log", predictions / "spool", flush=lambda: parts.get(InferenceClient).flush()
+            settings.prediction_log,
+            settings.prediction_spool,
+            flush=lambda: parts.get(InferenceClient).flush(),
         ),
     )
     scores = GraphScores(parts.get(ObjectStorage), settings.home / "work")
