@@ -18,6 +18,7 @@ from ml_platform.inference.protocols.http import (
     respond_error,
 )
 from ml_platform.inference.protocols.internal import FLUSH, HEALTH, INTERNAL, Internal, Parent, answers
+from ml_platform.inference.protocols.v2 import rest as v2
 
 OTHER_ROUTE = "other"
 
@@ -45,6 +46,7 @@ class InferenceApp:
         mlflow = scoring.Scoring(plane)
         self._protocols: tuple[tuple[str, Handler], ...] = (
             (v1.ROOT, self._v1),
+            (v2.ROOT, v2.V2(plane)),
             *((root, mlflow) for root in scoring.ROOTS),
         )
 

@@ -132,6 +132,17 @@ class DataPlane:
             raise Unavailable(route.unavailable, retry_after=2)
         return route.choose(_sticky_value(route, headers, body, entity_in))
 
+    def version(self, route: Route, version: str) -> LiveRevision:
+        """The loaded revision of a model version, of several one that traffic reaches; raises NotFound."""
+        found = [
+            live
+            for live in (*route.arms, *route.revisions.values())
+            if live.spec.model_version == version and not live.spec.shadow
+        ]
+        if not found:
+            raise NotFound(f"this endpoint has no version '{version[:128]}' loaded")
+        return found[0]
+
     async def predict(self, call: Call, decoded: Decoded) -> list[Any]:
         """One prediction for each row, by `call.revision`; raises ServingError."""
         revision = call.revision
