@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import httpx
+
 from ml_platform.contracts.deployments import (
     Deployment as DeploymentData,
 )
@@ -131,11 +133,15 @@ class Deployment(PlatformObject[DeploymentData]):
         answer = self._transport.request(
             "POST", self.endpoint, json={"instances": rows}, headers=headers, timeout=30
         )
-        try:
-            predictions = answer.json()["predictions"]
-        except (ValueError, KeyError, TypeError):
-            raise ServerError(f"{self.endpoint} did not answer with predictions") from None
-        return list(predictions)
+        return _predictions(answer, self.endpoint)
+
+    def invoke(self, payload: Mapping[str, Any]) -> list[Any]:
+        """Predictions for a payload of MLflow's scoring protocol, such as `{"dataframe_split": {...}}`."""
+        path = self.endpoint.removesuffix(f"/v1/models/{self._data.name}:predict")
+        answer = self._transport.request(
+            "POST", f"{path}/models/{self._data.name}/invocations", json=dict(payload), timeout=30
+        )
+        return _predictions(answer, self.endpoint)
 
     def metrics(self, window: str = "1h") -> DeploymentMetrics:
         """Requests, errors and latency of every revision in a trailing window such as `5m` or `1h`."""
@@ -242,6 +248,13 @@ class Approvals:
 
     def _vote(self, approval_id: str, verdict: str, reason: str) -> Approval:
         return self._transport.post(at("approvals", approval_id, verdict), Approval, {"reason": reason})
+
+
+def _predictions(answer: httpx.Response, endpoint: str) -> list[Any]:
+    try:
+        return list(answer.json()["predictions"])
+    except (ValueError, KeyError, TypeError):
+        raise ServerError(f"{endpoint} did not answer with predictions") from None
 
 
 def _instances(given: Any) -> list[Any]:

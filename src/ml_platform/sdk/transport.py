@@ -155,7 +155,12 @@ def error_of(answer: httpx.Response) -> PlatformError:
         body = {}
     if not isinstance(body, dict):
         body = {}
-    detail = body.get("detail") or body.get("error") or f"the server answered {answer.status_code}"
+    detail = (
+        body.get("detail")
+        or body.get("error")
+        or body.get("message")
+        or f"the server answered {answer.status_code}"
+    )
     return error_class(body.get("code"), answer.status_code)(
         str(detail),
         code=body.get("code"),

@@ -1,0 +1,1 @@
+"""What other programs load by an entry point. Each module needs the program that loads it, and the SDK."""
