@@ -51,6 +51,7 @@ class Settings:
     request_timeout: float = _option(10.0, "seconds until a prediction is given up with 504")
     body_timeout: float = _option(15.0, "seconds in which a request body must arrive")
     max_connections: int = _option(4096, "most open connections a worker")
+    worker_silence: float = _option(15.0, "seconds after which a worker that reports nothing is replaced")
     drain_seconds: float = _option(10.0, "seconds that running requests are given at a stop")
     load_wait: float = _option(10.0, "seconds that a starting worker waits for its models before it accepts")
 

@@ -1,7 +1,7 @@
-"""The parent process: holds the socket, keeps the workers alive, follows the desired state, adds up.
+"""The parent process: accepts connections, keeps the workers alive, follows the desired state, adds up.
 
-It serves no request itself. Workers inherit its listening socket, so that connections which wait while a
-worker is replaced are taken by another one. Only one parent may use a state directory.
+It answers no request itself. It deals connections out to the workers and takes them back from one that is
+lost (`handover`). Only one parent may use a state directory.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from ml_platform.inference.channel import (
     read_messages,
     write_message,
 )
+from ml_platform.inference.handover.keeper import Keeper
 from ml_platform.inference.predictionlog.keeper import FlushError, LogKeeper
 from ml_platform.inference.prometheus import render
 from ml_platform.inference.puller import SnapshotPuller
@@ -44,8 +45,8 @@ from ml_platform.inference.standalone import snapshot_of_directory
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.05
-_LAST_PAUSE = 5.0
-_HEALTHY_SECONDS = 10.0
+_LAST_PAUSE = 2.0
+_HEALTHY_SECONDS = 3.0
 _BIND_SECONDS = 5.0
 
 
@@ -60,6 +61,7 @@ class _Member:
     process: asyncio.subprocess.Process
     writer: asyncio.StreamWriter
     status: WorkerStatus | None = None
+    heard: float = 0.0
 
 
 class Supervisor:
@@ -86,15 +88,18 @@ class Supervisor:
             puller = self._desired_state(loop)
             listener = await _bind(self._settings)
             self._announce(listener)
-            tasks = [asyncio.create_task(self._keep(n, listener)) for n in range(self._settings.worker_count)]
+            keeper = Keeper(listener)
+            tasks = [asyncio.create_task(self._keep(n, keeper)) for n in range(self._settings.worker_count)]
+            keeper.start()
             housekeeping = asyncio.create_task(self._keep_house())
             if puller is not None:
                 puller.start()
             await self._stopping.wait()
             if puller is not None:
                 puller.stop()
+            keeper.stop_accepting()
             await asyncio.gather(*tasks)
-            listener.close()
+            keeper.close()
             housekeeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await housekeeping
@@ -142,13 +147,13 @@ class Supervisor:
         write_atomically(self._settings.state / "address.json", msgspec.json.encode(address))
         _log.info("listening on http://%s:%d with %d workers", host, port, self._settings.worker_count)
 
-    async def _keep(self, number: int, listener: socket.socket) -> None:
+    async def _keep(self, number: int, keeper: Keeper) -> None:
         """Keeps one worker alive; one that dies young is started again with growing pauses."""
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
-                code = await self._run_worker(number, listener)
+                code = await self._run_worker(number, keeper)
             except OSError as error:  # no memory, no descriptors: that may pass
                 _log.error("worker %d cannot be started: %s", number, error)
                 code = -1
@@ -160,32 +165,54 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
-    async def _run_worker(self, number: int, listener: socket.socket) -> int:
+    async def _run_worker(self, number: int, keeper: Keeper) -> int:
         ours, theirs = socket.socketpair()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "ml_platform.inference.worker",
-            *map(str, (number, listener.fileno(), theirs.fileno())),
-            pass_fds=(listener.fileno(), theirs.fileno()),
-            env=os.environ | {WORKER_VARIABLE: self._settings.to_json()},
-        )
-        theirs.close()
+        seat = keeper.seat()
+        descriptors = (theirs.fileno(), *seat.descriptors())
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "ml_platform.inference.worker",
+                *map(str, (number, *descriptors)),
+                pass_fds=descriptors,
+                env=os.environ | {WORKER_VARIABLE: self._settings.to_json()},
+            )
+        except BaseException:
+            ours.close()
+            keeper.vacate(seat, save=False)
+            raise
+        finally:
+            theirs.close()
+            keeper.started(seat)
         reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE)
         member = self._members[number] = _Member(process, writer)
         hearing = asyncio.create_task(self._hear(member, reader))
         ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            while not (ended.done() or stopping.done()):
+                await asyncio.wait({ended, stopping}, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+                self._watch(number, member)
             if not ended.done():
+                keeper.retire(seat)
                 await self._stop(process, ended)
-            await hearing
         finally:
+            keeper.vacate(seat, save=not self._stopping.is_set())
             stopping.cancel()
+            await hearing
             writer.close()
             del self._members[number]
         return ended.result()
+
+    def _watch(self, number: int, member: _Member) -> None:
+        """Kills a worker that reports no more: it hangs, and others can answer what it holds."""
+        silent = time.monotonic() - member.heard
+        if member.heard and silent > self._settings.worker_silence:
+            _log.error("worker %d has not been heard of for %.0f s; it is killed", number, silent)
+            member.heard = 0.0
+            with contextlib.suppress(ProcessLookupError):
+                member.process.kill()
 
     async def _stop(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -199,7 +226,7 @@ class Supervisor:
     async def _hear(self, member: _Member, reader: asyncio.StreamReader) -> None:
         async for message in read_messages(reader):
             if isinstance(message, Report):
-                member.status = message.status
+                member.status, member.heard = message.status, time.monotonic()
                 self._log.dropped(message.status.pid, message.status.predictions_dropped)
                 self._traffic.add(message.traffic, message.http)
             elif isinstance(message, Flushed):
@@ -279,6 +306,7 @@ async def _bind(settings: Settings) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.host, settings.port))
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones have it from here
             listener.listen(2048)
         except OSError as error:
             listener.close()

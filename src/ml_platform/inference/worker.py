@@ -1,7 +1,8 @@
-"""A worker process: one event loop that accepts on the shared socket and answers predictions.
+"""A worker process: one event loop that takes connections from the parent and answers predictions.
 
-Started by the parent (`supervisor`) with three arguments: its number, the descriptor of the listening
-socket and that of its pipe to the parent. It ends when the parent asks it to, or is gone.
+Started by the parent (`supervisor`) with four arguments: its number, and the descriptors of its pipe to the
+parent, of the pair by which connections come, and of its journal (`handover`). It ends when the parent asks
+it to, or is gone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, cast
 
@@ -40,6 +41,7 @@ from ml_platform.inference.channel import (
 from ml_platform.inference.dataplane import DataPlane
 from ml_platform.inference.errors import Unavailable
 from ml_platform.inference.features import open_online_features
+from ml_platform.inference.handover.connection import AnsweringProtocol, Connections
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.predictionlog.keeper import FLUSH_SECONDS
 from ml_platform.inference.predictionlog.writer import PredictionLog
@@ -58,10 +60,13 @@ _DOING_SECONDS = {"flush": FLUSH_SECONDS}
 class Worker:
     """Wires the parts of one process and runs them until it is told to stop."""
 
-    def __init__(self, settings: Settings, number: int, listener: socket.socket, pipe: socket.socket) -> None:
+    def __init__(
+        self, settings: Settings, number: int, pipe: socket.socket, end: socket.socket, journal: int
+    ) -> None:
         self._settings = settings
         self._number = number
-        self._listener = listener
+        self._end = end
+        self._journal = journal
         self._pipe = pipe
         self._log = PredictionLog(
             settings.spool,
@@ -92,9 +97,12 @@ class Worker:
         await asyncio.wait({loading, listening}, return_when=asyncio.FIRST_COMPLETED)
         _freeze_garbage()
         server = _Server(self._uvicorn_config())
-        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        connections = Connections(self._end, self._journal, server.protocol)
+        server.begun = connections.start
+        serving = asyncio.create_task(server.serve(sockets=[]))
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({serving, listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        connections.stop()
         server.should_exit = True  # asked to by the parent, or it is gone
         await serving
         for task in (reporting, stopping):
@@ -125,7 +133,7 @@ class Worker:
         return uvicorn.Config(
             cast("Any", InferenceApp(self._plane, self)),  # raw ASGI, looser than uvicorn's own types
             loop="uvloop",
-            http="httptools",
+            http=AnsweringProtocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -205,12 +213,25 @@ class Worker:
 class _Server(uvicorn.Server):
     """uvicorn's server without its handling of signals, after which nothing could be closed in order."""
 
+    begun: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.begun is not None:
+            self.begun()
+
+    def protocol(self) -> AnsweringProtocol:
+        """For a new connection, once the server has started."""
+        return AnsweringProtocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     def _log_started_message(self, listeners: object) -> None:
-        _log.debug("accepting on %s", listeners)
+        """Nothing: the parent has said where the server listens."""
 
 
 def _delta(live: LiveRevision) -> TrafficDelta:
@@ -239,18 +260,19 @@ def _freeze_garbage() -> None:
 
 
 def main() -> None:
-    number, listener, pipe = (int(argument) for argument in sys.argv[1:4])
+    number, pipe, end, journal = (int(argument) for argument in sys.argv[1:5])
     settings = Settings.from_json(os.environ.pop(WORKER_VARIABLE))
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s worker {number} %(levelname)s %(message)s"
     )
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent sends SIGTERM
-    sockets = (socket.socket(fileno=listener), socket.socket(fileno=pipe))
-    uvloop.run(_run(settings, number, *sockets))
+    uvloop.run(_run(settings, number, socket.socket(fileno=pipe), socket.socket(fileno=end), journal))
 
 
-async def _run(settings: Settings, number: int, listener: socket.socket, pipe: socket.socket) -> None:
-    await Worker(settings, number, listener, pipe).run()
+async def _run(
+    settings: Settings, number: int, pipe: socket.socket, end: socket.socket, journal: int
+) -> None:
+    await Worker(settings, number, pipe, end, journal).run()
 
 
 if __name__ == "__main__":
