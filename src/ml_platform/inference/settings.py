@@ -14,6 +14,8 @@ import msgspec
 WORKER_VARIABLE = "MLOPS_INFERENCE_WORKER_SETTINGS"
 """In which the parent hands its settings, as JSON, to its workers."""
 
+GRPC_OFF = -1
+
 _PREFIX = "MLOPS_INFERENCE_"
 _MIB = 1024 * 1024
 
@@ -28,6 +30,9 @@ class Settings:
 
     host: str = _option("127.0.0.1", "address to listen on")
     port: int = _option(8081, "port to listen on; 0 takes a free one and writes it to address.json")
+    grpc_port: int = _option(
+        GRPC_OFF, "port of gRPC; 0 takes a free one and writes it to address.json; -1 is off"
+    )
     workers: int = _option(0, "worker processes; 0 is one for each core")
     state_dir: str = _option("~/.mlops/inference", "snapshot, bundle cache and prediction spool")
 

@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -38,6 +38,7 @@ from ml_platform.inference.channel import (
 from ml_platform.inference.handover.keeper import Keeper
 from ml_platform.inference.predictionlog.keeper import FlushError, LogKeeper
 from ml_platform.inference.prometheus import render
+from ml_platform.inference.protocols.v2.grpc_server import hold_port
 from ml_platform.inference.puller import SnapshotPuller
 from ml_platform.inference.settings import WORKER_VARIABLE, Settings
 from ml_platform.inference.snapshots import read_snapshot, write_atomically
@@ -87,6 +88,9 @@ class Supervisor:
         with _exclusive(self._settings):
             puller = self._desired_state(loop)
             listener = await _bind(self._settings)
+            grpc_port = await hold_port(self._settings)
+            if grpc_port is not None:  # whichever was free
+                self._settings = replace(self._settings, grpc_port=grpc_port.getsockname()[1])
             self._announce(listener)
             keeper = Keeper(listener)
             tasks = [asyncio.create_task(self._keep(n, keeper)) for n in range(self._settings.worker_count)]
@@ -99,7 +103,13 @@ class Supervisor:
                 puller.stop()
             keeper.stop_accepting()
             await asyncio.gather(*tasks)
+<<<<<<< Updated upstream
             keeper.close()
+=======
+            listener.close()
+            if grpc_port is not None:
+                grpc_port.close()
+>>>>>>> Stashed changes
             housekeeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await housekeeping
@@ -143,7 +153,7 @@ class Supervisor:
 
     def _announce(self, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
-        address = {"host": host, "port": port, "pid": os.getpid()}
+        address = {"host": host, "port": port, "pid": os.getpid(), "grpc_port": self._settings.grpc_port}
         write_atomically(self._settings.state / "address.json", msgspec.json.encode(address))
         _log.info("listening on http://%s:%d with %d workers", host, port, self._settings.worker_count)
 

@@ -45,6 +45,7 @@ from ml_platform.inference.handover.connection import AnsweringProtocol, Connect
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.predictionlog.keeper import FLUSH_SECONDS
 from ml_platform.inference.predictionlog.writer import PredictionLog
+from ml_platform.inference.protocols.v2.grpc_server import start_grpc, stop_grpc
 from ml_platform.inference.revisions import RevisionManager
 from ml_platform.inference.runtimes.loading import RuntimeLoader
 from ml_platform.inference.settings import WORKER_VARIABLE, Settings
@@ -95,6 +96,7 @@ class Worker:
         reporting = asyncio.create_task(self._report_always())
         loading = asyncio.create_task(self._revisions.settled(self._settings.load_wait))
         await asyncio.wait({loading, listening}, return_when=asyncio.FIRST_COMPLETED)
+        grpc = await start_grpc(self._settings, self._plane)
         _freeze_garbage()
         server = _Server(self._uvicorn_config())
         connections = Connections(self._end, self._journal, server.protocol)
@@ -104,7 +106,7 @@ class Worker:
         await asyncio.wait({serving, listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
         connections.stop()
         server.should_exit = True  # asked to by the parent, or it is gone
-        await serving
+        await asyncio.gather(serving, stop_grpc(grpc, self._settings.drain_seconds))
         for task in (reporting, stopping):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

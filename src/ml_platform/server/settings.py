@@ -33,6 +33,9 @@ class InferenceSettings(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on")
     port: int = Field(default=8081, ge=0, le=65535, description="Port of predictions")
+    grpc_port: int = Field(
+        default=-1, ge=-1, le=65535, description="Port of gRPC; 0 takes a free one, -1 is off"
+    )
     workers: int = Field(default=1, ge=1, le=256, description="Processes that serve")
     public_url: str | None = Field(default=None, description="The address callers use, if it is another")
     log_retention_days: float = Field(

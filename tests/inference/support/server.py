@@ -69,6 +69,7 @@ class Server:
         address = eventually(self._address, "an address")
         self.base = f"http://{address['host']}:{address['port']}"
         self.port = address["port"]
+        self.grpc_port = address["grpc_port"]
         if wait:
             eventually(lambda: self.client.get(f"{self.base}/health/live").status_code == 200, "health")
         return self

@@ -9,6 +9,7 @@ from ml_platform.contracts.bundles import Column, EntityKey, FeatureRequest
 from ml_platform.contracts.serving import FeatureStore, Sticky
 from tests.inference.support.bundles import build_linear
 from tests.inference.support.control import ControlPlane, endpoint, key, revision, snapshot
+from tests.inference.support.grpc_caller import GrpcCaller
 from tests.inference.support.server import Server
 from tests.inference.support.tensors import KINDS, RestCaller, build_echo
 from tests.inference.test_lookups import write_store
@@ -63,7 +64,7 @@ def v2_server(tmp_path_factory, storage: Path, churn, one, two, types) -> Iterat
     )
     control.publish(wanted)
     server = Server(
-        tmp_path_factory.mktemp("v2"), control, storage, max_body_bytes=200_000, max_rows=500
+        tmp_path_factory.mktemp("v2"), control, storage, max_body_bytes=200_000, max_rows=500, grpc_port=0
     ).start()
     try:
         status = server.has_applied(wanted)
@@ -77,3 +78,10 @@ def v2_server(tmp_path_factory, storage: Path, churn, one, two, types) -> Iterat
 @pytest.fixture
 def caller(v2_server: Server) -> RestCaller:
     return RestCaller(v2_server)
+
+
+@pytest.fixture(scope="session")
+def calls(v2_server: Server) -> Iterator[GrpcCaller]:
+    caller = GrpcCaller(v2_server.grpc_port)
+    yield caller
+    caller.close()

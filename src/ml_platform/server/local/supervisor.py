@@ -170,6 +170,8 @@ def _inference_command(settings: Settings) -> tuple[list[str], dict[str, str]]:
         settings.inference.host,
         "--port",
         str(settings.inference.port),
+        "--grpc-port",
+        str(settings.inference.grpc_port),
         "--workers",
         str(settings.inference.workers),
         "--state-dir",

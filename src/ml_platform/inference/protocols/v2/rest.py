@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ml_platform.contracts.serving import PREDICT
 from ml_platform.inference.dataplane import Call, DataPlane, Headers
 from ml_platform.inference.errors import MethodNotAllowed, NotFound
 from ml_platform.inference.protocols.addresses import Address
@@ -26,14 +25,19 @@ from ml_platform.inference.protocols.http import (
 from ml_platform.inference.protocols.v2.body import (
     BINARY,
     JSON_LENGTH,
-    InferRequest,
     check_media,
     decode_request,
     encode_answer,
 )
-from ml_platform.inference.protocols.v2.inputs import InputReader, first_value
-from ml_platform.inference.protocols.v2.outputs import OutputWriter
-from ml_platform.inference.protocols.v2.server import describe_model, describe_server, is_ready
+from ml_platform.inference.protocols.v2.server import (
+    Model,
+    describe_model,
+    describe_server,
+    find_model,
+    infer,
+    is_ready,
+    revisions_of,
+)
 
 ROOT = "/v2"
 _HEALTH = {"/health/live": "live", "/health/ready": "ready"}
@@ -65,7 +69,7 @@ class V2:
         headers: Headers = dict(scope["headers"])
         target = _target(address.rest[len(ROOT) :])
 
-        async def infer() -> int:
+        async def answer() -> int:
             if scope["method"] != "POST":
                 raise MethodNotAllowed("this route answers POST")
             return await self._infer(receive, send, call, headers, address, target)
@@ -79,27 +83,19 @@ class V2:
             await respond(send, status, common_headers(call, headers), encode_json(body))
             return status
 
-        attempt = infer if target.what == "infer" else describe
+        attempt = answer if target.what == "infer" else describe
         return target.route, await carry_out(call, headers, send, attempt)
 
     async def _infer(
         self, receive: Receive, send: Send, call: Call, headers: Headers, address: Address, target: _Target
     ) -> int:
         plane = self._plane
-        key = plane.authorise(headers.get(b"authorization"), PREDICT)
-        route = plane.route(key, address.team, address.environment_for(headers), target.model)
+        model = self._find(headers, address, target)
         check_media(headers)
         request = decode_request(await read_body(receive, headers, self._limit, self._timeout), headers)
-        if target.version is None:
-            revision = plane.choose(key, route, headers, request, _entity_in)
-        else:
-            revision = plane.version(route, target.version)
-        call.revision = revision
-        writer = revision.once(OutputWriter)
-        writer.check(request.outputs)
-        predictions = await plane.predict(call, revision.once(InputReader).read(request.inputs))
-        outputs = writer.write(predictions, request.outputs)
-        body, length = encode_answer(target.model, revision.spec.model_version, request, outputs)
+        outputs = await infer(plane, call, headers, model, request)
+        assert call.revision is not None
+        body, length = encode_answer(target.model, call.revision.spec.model_version, request, outputs)
         answer_headers = common_headers(call, headers)
         if length is not None:
             answer_headers.append((JSON_LENGTH, b"%d" % length))
@@ -111,15 +107,13 @@ class V2:
         if target.what in _HEALTH.values():
             healthy = target.what == "live" or is_ready(plane)
             return (200 if healthy else 503), {target.what: healthy}
-        key = plane.authorise(headers.get(b"authorization"), PREDICT)
         if target.what == "server":
-            return 200, describe_server()._asdict()
-        route = plane.route(key, address.team, address.environment_for(headers), target.model)
-        version = target.version
-        revisions = route.arms if version is None else (plane.version(route, version),)
+            return 200, describe_server(plane, headers)._asdict()
+        model = self._find(headers, address, target)
         if target.what == "model_ready":
-            return (200 if revisions else 503), {"name": target.model, "ready": bool(revisions)}
-        description = describe_model(route, revisions)
+            ready = bool(revisions_of(plane, model))
+            return (200 if ready else 503), {"name": target.model, "ready": ready}
+        description = describe_model(plane, model)
         tensors = {
             direction: [
                 {"name": name, "datatype": datatype, "shape": shape} for name, datatype, shape in tensors
@@ -127,6 +121,10 @@ class V2:
             for direction, tensors in (("inputs", description.inputs), ("outputs", description.outputs))
         }
         return 200, description._asdict() | tensors
+
+    def _find(self, headers: Headers, address: Address, target: _Target) -> Model:
+        place = (address.team, address.environment_for(headers), target.model)
+        return find_model(self._plane, headers, place, target.version)
 
 
 def _target(rest: str) -> _Target:
@@ -148,7 +146,3 @@ def _target(rest: str) -> _Target:
     if left == ["infer"]:
         return _Target(f"{route}/infer", "infer", parts[1], version)
     return _UNKNOWN
-
-
-def _entity_in(request: InferRequest, entity: str) -> str | None:
-    return first_value(request.inputs, entity)

@@ -1,21 +1,62 @@
-"""What both transports say of the server and its models."""
+"""What both transports do: find the model, infer, and say what the server and its models are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from ml_platform.inference.dataplane import DataPlane
+from ml_platform.contracts.serving import PREDICT
+from ml_platform.inference.dataplane import Call, DataPlane, Headers
 from ml_platform.inference.errors import Unavailable
 from ml_platform.inference.live import LiveRevision
-from ml_platform.inference.protocols.v2.inputs import InputReader
-from ml_platform.inference.protocols.v2.outputs import OutputWriter
-from ml_platform.inference.routing import Route
+from ml_platform.inference.protocols.v2.inputs import InputReader, Tensor, first_value
+from ml_platform.inference.protocols.v2.outputs import OutputTensor, OutputWriter
+from ml_platform.inference.routing import Key, Route
 
 Tensors = list[tuple[str, str, list[int]]]
 _PLATFORMS = {"onnx": "onnx_onnxv1", "pyfunc": "mlflow_pyfunc"}
+
+
+class Request(Protocol):
+    """A request to infer; `outputs` are the names of those that are wanted, none for all."""
+
+    @property
+    def inputs(self) -> Sequence[Tensor]: ...
+    @property
+    def outputs(self) -> Collection[str]: ...
+
+
+class Model(NamedTuple):
+    """A model that the caller may use, and the version that it wants, if any."""
+
+    key: Key
+    route: Route
+    version: str | None
+
+
+def find_model(
+    plane: DataPlane, headers: Headers, address: tuple[str | None, str, str], version: str | None
+) -> Model:
+    """The model of a team (None for the key's own), an environment and a name; raises ServingError."""
+    key = plane.authorise(headers.get(b"authorization"), PREDICT)
+    return Model(key, plane.route(key, *address), version)
+
+
+async def infer(
+    plane: DataPlane, call: Call, headers: Headers, model: Model, request: Request
+) -> list[OutputTensor]:
+    """The outputs; afterwards `call.revision` is the one that gave them. Raises ServingError."""
+    if model.version is None:
+        revision = plane.choose(model.key, model.route, headers, request, _entity_in)
+    else:
+        revision = plane.version(model.route, model.version)
+    call.revision = revision
+    writer = revision.once(OutputWriter)
+    writer.check(request.outputs)
+    predictions = await plane.predict(call, revision.once(InputReader).read(request.inputs))
+    return writer.write(predictions, request.outputs)
 
 
 class ServerDescription(NamedTuple):
@@ -34,8 +75,14 @@ class ModelDescription(NamedTuple):
     outputs: Tensors
 
 
+def describe_server(plane: DataPlane, headers: Headers) -> ServerDescription:
+    """For whoever may predict; raises ServingError for others."""
+    plane.authorise(headers.get(b"authorization"), PREDICT)
+    return _description()
+
+
 @cache
-def describe_server() -> ServerDescription:
+def _description() -> ServerDescription:
     return ServerDescription("ml-platform", version("ml-platform"), ["binary_tensor_data"])
 
 
@@ -44,8 +91,14 @@ def is_ready(plane: DataPlane) -> bool:
     return plane.snapshot_version >= 0
 
 
-def describe_model(route: Route, revisions: Sequence[LiveRevision]) -> ModelDescription:
-    """The model as the last of the revisions has it; raises Unavailable when there are none."""
+def revisions_of(plane: DataPlane, model: Model) -> Sequence[LiveRevision]:
+    """Those that answer now, or the one of the version; raises NotFound when that is not loaded."""
+    return model.route.arms if model.version is None else (plane.version(model.route, model.version),)
+
+
+def describe_model(plane: DataPlane, model: Model) -> ModelDescription:
+    """The model as the last of its revisions has it; raises ServingError when there are none."""
+    route, revisions = model.route, revisions_of(plane, model)
     if not revisions:
         raise Unavailable(route.unavailable, retry_after=2)
     revision = revisions[-1]
@@ -57,3 +110,7 @@ def describe_model(route: Route, revisions: Sequence[LiveRevision]) -> ModelDesc
         revision.once(InputReader).metadata(),
         revision.once(OutputWriter).metadata(),
     )
+
+
+def _entity_in(request: Request, entity: str) -> str | None:
+    return first_value(request.inputs, entity)

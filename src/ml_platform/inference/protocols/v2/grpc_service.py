@@ -1,0 +1,261 @@
+"""V2 over gRPC: `inference.GRPCInferenceService`.
+
+Metadata stands for what headers are to HTTP: `authorization` with the same keys, `mlops-team` and
+`mlops-environment` for the address, `x-request-id` and `traceparent`; the trailing metadata of an answer
+names the revision. Raw inputs are answered with raw outputs, typed ones with typed ones. Messages are parsed
+here and not by gRPC, so that one which is none is the caller's error and is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from ml_platform.inference.dataplane import DEFAULT_ENVIRONMENT, Call, DataPlane, Headers
+from ml_platform.inference.errors import InvalidInput, ModelFailed, ServingError, Unauthenticated
+from ml_platform.inference.protocols.http import common_headers, request_id
+from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
+from ml_platform.inference.protocols.v2.datatypes import Datatype, shown, text
+from ml_platform.inference.protocols.v2.inputs import RawTensor, Tensor
+from ml_platform.inference.protocols.v2.outputs import OutputTensor
+from ml_platform.inference.protocols.v2.server import (
+    Model,
+    describe_model,
+    describe_server,
+    find_model,
+    infer,
+    is_ready,
+    revisions_of,
+)
+
+SERVICE = "inference.GRPCInferenceService"
+METHOD = "gRPC"
+_GONE = 499
+_MOST_DETAILS = 2000
+_CODES = {
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    422: grpc.StatusCode.FAILED_PRECONDITION,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+_log = logging.getLogger(__name__)
+_Request = TypeVar("_Request")
+_Attempt = Callable[[Call, Headers, _Request], Awaitable[Any]]
+
+
+class OpenInference:
+    """The six methods of the service."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a server of `grpc.aio` is given."""
+        methods: dict[str, tuple[Any, _Attempt[Any]]] = {
+            "ServerLive": (pb.ServerLiveRequest, self._server_live),
+            "ServerReady": (pb.ServerReadyRequest, self._server_ready),
+            "ServerMetadata": (pb.ServerMetadataRequest, self._server_metadata),
+            "ModelReady": (pb.ModelReadyRequest, self._model_ready),
+            "ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
+            "ModelInfer": (pb.ModelInferRequest, self._model_infer),
+        }
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(self._method(f"/{SERVICE}/{name}", *method))
+            for name, method in methods.items()
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+    def _method(
+        self, route: str, kind: Any, attempt: _Attempt[Any]
+    ) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        async def answer(data: bytes, context: Any) -> bytes:
+            headers = _headers(context)
+            call = Call(request_id(self._plane, headers), time.perf_counter_ns())
+            status = 200
+            try:
+                message = await attempt(call, headers, _parsed(kind, data))
+            except ServingError as error:
+                refusal, call.error = error, str(error)
+            except asyncio.CancelledError:
+                status, call.error = _GONE, "the caller went away"
+                raise
+            except Exception as error:
+                _log.exception("request %s failed", call.request_id)
+                call.error = f"internal error: {type(error).__name__}"
+                refusal = ModelFailed(
+                    "internal error; the server's log has the details under this request's id"
+                )
+            else:
+                context.set_trailing_metadata(_trailing(call, headers))
+                return message.SerializeToString()  # type: ignore[no-any-return]
+            finally:
+                if status == 200 and call.error is not None:
+                    status = refusal.status
+                self._plane.account(call, METHOD, route, status)
+            return await _refuse(context, refusal, _trailing(call, headers))
+
+        return answer
+
+    async def _server_live(self, _: Call, __: Headers, ___: Any) -> Any:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, _: Call, __: Headers, ___: Any) -> Any:
+        return pb.ServerReadyResponse(ready=is_ready(self._plane))
+
+    async def _server_metadata(self, _: Call, headers: Headers, __: Any) -> Any:
+        return pb.ServerMetadataResponse(**describe_server(self._plane, headers)._asdict())
+
+    async def _model_ready(self, _: Call, headers: Headers, request: pb.ModelReadyRequest) -> Any:
+        model = self._find(headers, request.name, request.version)
+        return pb.ModelReadyResponse(ready=bool(revisions_of(self._plane, model)))
+
+    async def _model_metadata(self, _: Call, headers: Headers, request: pb.ModelMetadataRequest) -> Any:
+        described = describe_model(self._plane, self._find(headers, request.name, request.version))
+        tensor = pb.ModelMetadataResponse.TensorMetadata
+        return pb.ModelMetadataResponse(
+            name=described.name,
+            versions=described.versions,
+            platform=described.platform,
+            inputs=[tensor(name=name, datatype=kind, shape=shape) for name, kind, shape in described.inputs],
+            outputs=[
+                tensor(name=name, datatype=kind, shape=shape) for name, kind, shape in described.outputs
+            ],
+        )
+
+    async def _model_infer(self, call: Call, headers: Headers, request: pb.ModelInferRequest) -> Any:
+        model = self._find(headers, request.model_name, request.model_version)
+        outputs = await infer(self._plane, call, headers, model, _InferRequest(request))
+        assert call.revision is not None
+        return _infer_response(request, call.revision.spec.model_version, outputs)
+
+    def _find(self, headers: Headers, name: str, version: str) -> Model:
+        team = headers.get(b"mlops-team", b"").decode("latin-1") or None
+        environment = headers.get(b"mlops-environment", b"").decode("latin-1") or DEFAULT_ENVIRONMENT
+        return find_model(self._plane, headers, (team, environment, name), version or None)
+
+
+class _InferRequest:
+    __slots__ = ("inputs", "outputs")
+
+    def __init__(self, request: pb.ModelInferRequest) -> None:
+        self.inputs: Sequence[Tensor] = _tensors(request)
+        self.outputs: Sequence[str] = ()
+        if request.outputs:
+            self.outputs = list(dict.fromkeys(output.name for output in request.outputs))
+            for output in request.outputs:
+                if "classification" in output.parameters:
+                    raise InvalidInput(
+                        f"outputs.{shown(output.name)}.parameters.classification: is not supported"
+                    )
+
+
+class _TypedTensor:
+    """An input whose values stand in the field of its data type."""
+
+    __slots__ = ("_contents", "datatype", "name", "shape")
+
+    def __init__(self, message: pb.ModelInferRequest.InferInputTensor) -> None:
+        self.name = message.name
+        self.datatype = message.datatype
+        self.shape = message.shape
+        self._contents = message.contents
+
+    def values(self, datatype: Datatype, count: int, *, nullable: bool) -> Sequence[Any]:
+        del nullable  # typed contents have no null
+        where = f"inputs.{shown(self.name)}.contents"
+        if datatype.contents is None:
+            raise InvalidInput(f"{where}: {datatype.name} can only be given in raw_input_contents")
+        values = list(getattr(self._contents, datatype.contents))
+        if len(values) != count:
+            raise InvalidInput(
+                f"{where}: the shape says {count} values, {datatype.contents} has {len(values)}"
+            )
+        if datatype.kind == "text":
+            return [text(value, f"{where}[{index}]") for index, value in enumerate(values)]
+        if datatype.kind == "int" and datatype.size < 4:
+            for index, value in enumerate(values):
+                if not datatype.low <= value <= datatype.high:
+                    raise InvalidInput(f"{where}[{index}]: {value} is no {datatype.name}")
+        return values
+
+
+def _tensors(request: pb.ModelInferRequest) -> Sequence[Tensor]:
+    inputs, raw = request.inputs, request.raw_input_contents
+    if not inputs:
+        raise InvalidInput("inputs: missing")
+    if not raw:
+        return [_TypedTensor(message) for message in inputs]
+    if len(raw) != len(inputs):
+        raise InvalidInput(
+            f"raw_input_contents: expected one for each of {len(inputs)} inputs, got {len(raw)}"
+        )
+    for message in inputs:
+        if message.HasField("contents"):
+            raise InvalidInput(f"inputs.{shown(message.name)}: has contents beside raw_input_contents")
+    return [
+        RawTensor(message.name, message.datatype, message.shape, data)
+        for message, data in zip(inputs, raw, strict=True)
+    ]
+
+
+def _infer_response(
+    request: pb.ModelInferRequest, version: str, outputs: Sequence[OutputTensor]
+) -> pb.ModelInferResponse:
+    response = pb.ModelInferResponse(model_name=request.model_name, model_version=version, id=request.id)
+    raw = bool(request.raw_input_contents)
+    for output in outputs:
+        tensor = response.outputs.add(name=output.name, datatype=output.datatype.name, shape=output.shape)
+        if raw:
+            response.raw_output_contents.append(output.raw())
+        else:
+            _fill(tensor.contents, output)
+    return response
+
+
+def _fill(contents: pb.InferTensorContents, output: OutputTensor) -> None:
+    datatype = output.datatype
+    assert datatype.contents is not None  # there are no outputs of FP16
+    values: Sequence[Any] = output.values
+    if datatype.kind == "text":
+        values = [value.encode(errors="replace") for value in values]
+    elif datatype.kind == "float":
+        values = output.numbers()
+    getattr(contents, datatype.contents).extend(values)
+
+
+def _parsed(kind: Any, data: bytes) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise InvalidInput(f"the message is no {kind.DESCRIPTOR.full_name}") from None
+
+
+def _headers(context: Any) -> Headers:
+    return {
+        key.encode(): value.encode() if isinstance(value, str) else value
+        for key, value in context.invocation_metadata() or ()
+    }
+
+
+def _trailing(call: Call, headers: Headers) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode(), value.decode()) for name, value in common_headers(call, headers))
+
+
+async def _refuse(context: Any, error: ServingError, trailing: tuple[tuple[str, str], ...]) -> bytes:
+    if error.retry_after is not None:
+        trailing = (*trailing, ("retry-after", str(error.retry_after)))
+    if isinstance(error, Unauthenticated):
+        trailing = (*trailing, ("www-authenticate", "Bearer"))
+    fallback = grpc.StatusCode.INVALID_ARGUMENT if error.status < 500 else grpc.StatusCode.INTERNAL
+    await context.abort(_CODES.get(error.status, fallback), str(error)[:_MOST_DETAILS], trailing)
+    raise AssertionError("abort always raises")
