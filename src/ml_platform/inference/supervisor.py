@@ -103,13 +103,9 @@ class Supervisor:
                 puller.stop()
             keeper.stop_accepting()
             await asyncio.gather(*tasks)
-<<<<<<< Updated upstream
             keeper.close()
-=======
-            listener.close()
             if grpc_port is not None:
                 grpc_port.close()
->>>>>>> Stashed changes
             housekeeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await housekeeping
