@@ -59,10 +59,24 @@ def create_team(name: str, description: str | None = None, output: Output = Form
     show(platform().identity.create_team(name, description), output)
 
 
+@teams.command("limit")
+def limit_team(
+    name: str,
+    rate: Annotated[
+        float | None, typer.Argument(min=1, help="Predictions a second of all its keys; none: no limit")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Bound a team's predictions a second, or take the bound away."""
+    show(platform().identity.limit_team(name, rate), output)
+
+
 @teams.command("list")
 def list_teams(output: Output = Format.TABLE) -> None:
     """List the teams that one is in; an administrator sees all."""
-    show(platform().identity.list_teams(), output, ["name", "description", "created_at"])
+    show(
+        platform().identity.list_teams(), output, ["name", "description", "requests_per_second", "created_at"]
+    )
 
 
 @teams.command("members")
@@ -114,17 +128,29 @@ def create_key(
     user: Annotated[str | None, typer.Option(help="For another member of the team")] = None,
     role: RoleOption = None,
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650)] = None,
+    rate: Annotated[float | None, typer.Option(min=1, help="Most predictions a second with this key")] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Make a key; the token is shown this once."""
-    key = platform().identity.create_key(name, user=user, roles=role, expires_in_days=expires_in_days)
+    key = platform().identity.create_key(
+        name, user=user, roles=role, expires_in_days=expires_in_days, requests_per_second=rate
+    )
     show(key, output)
 
 
 @keys.command("list")
 def list_keys(output: Output = Format.TABLE) -> None:
     """List keys, without their tokens."""
-    columns = ["key_id", "name", "user_name", "roles", "created_at", "expires_at", "revoked_at"]
+    columns = [
+        "key_id",
+        "name",
+        "user_name",
+        "roles",
+        "requests_per_second",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+    ]
     show(platform().identity.list_keys(), output, columns)
 
 

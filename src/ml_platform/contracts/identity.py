@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
@@ -48,15 +49,29 @@ class Permission(StrEnum):
     SYNC_INFERENCE = "sync_inference"
 
 
+Rate = Annotated[float, Field(ge=1, le=1_000_000)]
+
+
 class TeamCreate(RequestModel):
     name: Slug = Field(examples=["fraud"])
     description: Name | None = None
+    requests_per_second: Rate | None = Field(
+        default=None, description="Most predictions a second of all of its keys together; default: no limit"
+    )
+
+
+class TeamUpdate(RequestModel):
+    """What is left out stays as it is; null takes a limit away."""
+
+    description: Name | None = None
+    requests_per_second: Rate | None = None
 
 
 class Team(ResponseModel):
     team_id: str
     name: str
     description: str | None
+    requests_per_second: float | None
     created_at: datetime
 
 
@@ -94,6 +109,9 @@ class KeyCreate(RequestModel):
         description="Narrows the key to these of its owner's roles; default: all of them",
     )
     expires_in_days: int | None = Field(default=None, ge=1, le=3650)
+    requests_per_second: Rate | None = Field(
+        default=None, description="Most predictions a second with this key; default: no limit of its own"
+    )
 
 
 class Key(ResponseModel):
@@ -101,6 +119,7 @@ class Key(ResponseModel):
     name: str
     user_name: str
     roles: list[Role] | None
+    requests_per_second: float | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None

@@ -35,7 +35,8 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ServingKey(_Wire, frozen=True, kw_only=True):
     """An API key as the inference plane knows it: never the token, only its SHA-256 in hexadecimal.
 
-    A key without a team belongs to the platform itself and may name any team in the path.
+    A key without a team belongs to the platform itself and may name any team in the path. The rates bound
+    what the key, and all keys of its team together, may send.
     """
 
     key_id: str
@@ -43,6 +44,8 @@ class ServingKey(_Wire, frozen=True, kw_only=True):
     team: str | None
     permissions: tuple[str, ...]
     expires_at: datetime | None = None
+    requests_per_second: float | None = None
+    team_requests_per_second: float | None = None
 
 
 class ServingRevision(_Wire, frozen=True, kw_only=True):

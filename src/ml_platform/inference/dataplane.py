@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ml_platform.contracts.serving import INFERENCE_INTERNAL
 from ml_platform.inference.decoding import UNSET, Decoded, Row
 from ml_platform.inference.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from ml_platform.inference.limits import Limits
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.predictionlog.spool import Record
 from ml_platform.inference.revisions import RevisionManager
@@ -46,8 +47,9 @@ class Call:
 class DataPlane:
     """Authorises, routes, predicts and accounts. Knows nothing of HTTP but header names."""
 
-    def __init__(self, settings: Settings, revisions: RevisionManager) -> None:
+    def __init__(self, settings: Settings, revisions: RevisionManager, limits: Limits) -> None:
         self.settings = settings
+        self._limits = limits
         self._revisions = revisions
         self._anonymous = _ANONYMOUS if settings.anonymous else None
         self._prefix = os.urandom(6).hex()
@@ -67,6 +69,7 @@ class DataPlane:
         Raises:
             Unauthenticated: there is none, or it is unknown, revoked or expired.
             Forbidden: it lacks the permission.
+            TooManyRequests: it, or its team, has had its share.
         """
         if authorization is None:
             if self._anonymous is not None and permission in self._anonymous.permissions:
@@ -75,13 +78,15 @@ class DataPlane:
         if authorization[:7].lower() != _BEARER:
             raise Unauthenticated("the scheme of 'Authorization' must be Bearer")
         digest = hashlib.sha256(authorization[7:].strip()).hexdigest()
-        key = self._revisions.table.keys.get(digest)
+        table = self._revisions.table
+        key = table.keys.get(digest)
         if key is None:
             raise Unauthenticated("the API key is unknown or was revoked")
         if key.expires is not None and key.expires <= time.time():
             raise Unauthenticated("the API key has expired")
         if permission not in key.permissions:
             raise Forbidden(f"the API key lacks the permission '{permission}'")
+        self._limits.check(key, table)
         return key
 
     def route(self, key: Key, team: str | None, environment: str, name: str) -> Route:

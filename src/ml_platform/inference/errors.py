@@ -4,6 +4,7 @@ ServingError
 ├── Unauthenticated 401, Forbidden 403, NotFound 404, MethodNotAllowed 405
 ├── InvalidInput 400, TooLarge 413, WrongMediaType 415
 ├── UnknownEntity 422       no features are stored for an entity key
+├── TooManyRequests 429    the key, or its team, has had its share of requests
 ├── ModelFailed 500         the model raised, or answered nonsense
 ├── Unavailable 503         loading, crashed, or a full queue; says when to retry
 └── DeadlineExceeded 504    no answer in time
@@ -54,6 +55,11 @@ class WrongMediaType(ServingError):  # noqa: N818
 
 class UnknownEntity(ServingError):  # noqa: N818
     status = 422
+
+
+class TooManyRequests(ServingError):  # noqa: N818
+    status = 429
+    retry_after = 1
 
 
 class ModelFailed(ServingError):  # noqa: N818

@@ -21,12 +21,14 @@ Address = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key as the request path needs it; `expires` in seconds since the epoch."""
+    """A key as the request path needs it; `expires` in seconds since the epoch, rates in requests a second."""
 
     key_id: str
     team: str | None
     permissions: frozenset[str]
     expires: float | None
+    rate: float | None = None
+    team_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +128,11 @@ def _why(endpoint: ServingEndpoint, reasons: Mapping[str, str]) -> str:
 
 def _key(key: ServingKey) -> Key:
     expires = key.expires_at.timestamp() if key.expires_at is not None else None
-    return Key(key.key_id, key.team, frozenset(key.permissions), expires)
+    return Key(
+        key_id=key.key_id,
+        team=key.team,
+        permissions=frozenset(key.permissions),
+        expires=expires,
+        rate=key.requests_per_second,
+        team_rate=key.team_requests_per_second,
+    )

@@ -42,6 +42,7 @@ from ml_platform.inference.dataplane import DataPlane
 from ml_platform.inference.errors import Unavailable
 from ml_platform.inference.features import open_online_features
 from ml_platform.inference.handover.connection import AnsweringProtocol, Connections
+from ml_platform.inference.limits import Limits
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.predictionlog.keeper import FLUSH_SECONDS
 from ml_platform.inference.predictionlog.writer import PredictionLog
@@ -81,7 +82,8 @@ class Worker:
         self._revisions = RevisionManager(
             settings, loader, self._log, open_online_features, self._report_soon
         )
-        self._plane = DataPlane(settings, self._revisions)
+        limits = Limits(settings.state / "limits.cells", number, settings.worker_count)
+        self._plane = DataPlane(settings, self._revisions, limits)
         self._numbers = count(1)
         self._questions: dict[int, asyncio.Future[str]] = {}
         self._changed = asyncio.Event()

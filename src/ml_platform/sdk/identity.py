@@ -26,8 +26,15 @@ class Identity:
         """Whose key this is, in which team, and what it may do there."""
         return self._transport.get("/whoami", WhoAmI)
 
-    def create_team(self, name: str, description: str | None = None) -> Team:
-        return self._transport.post("/teams", Team, {"name": name, "description": description})
+    def create_team(
+        self, name: str, description: str | None = None, *, requests_per_second: float | None = None
+    ) -> Team:
+        body = {"name": name, "description": description, "requests_per_second": requests_per_second}
+        return self._transport.post("/teams", Team, body)
+
+    def limit_team(self, name: str, requests_per_second: float | None) -> Team:
+        """Bounds the predictions a second of all of the team's keys together; None takes the limit away."""
+        return self._transport.patch(at("teams", name), Team, {"requests_per_second": requests_per_second})
 
     def list_teams(self) -> list[Team]:
         return list(self._transport.pages("/teams", Team))
@@ -57,13 +64,18 @@ class Identity:
         user: str | None = None,
         roles: Sequence[Role | str] | None = None,
         expires_in_days: int | None = None,
+        requests_per_second: float | None = None,
     ) -> KeyCreated:
-        """A new key; its token is in this answer and nowhere else."""
+        """A new key; its token is in this answer and nowhere else.
+
+        `requests_per_second` bounds the predictions that may be asked for with it.
+        """
         body = {
             "name": name,
             "user": user,
             "roles": [str(role) for role in roles] if roles is not None else None,
             "expires_in_days": expires_in_days,
+            "requests_per_second": requests_per_second,
         }
         return self._transport.post("/keys", KeyCreated, body)
 

@@ -72,6 +72,9 @@ class Transport:
     def put(self, path: str, model: type[M], json: Any) -> M:
         return _parse(self.request("PUT", path, json=json), model)
 
+    def patch(self, path: str, model: type[M], json: Any) -> M:
+        return _parse(self.request("PATCH", path, json=json), model)
+
     def delete(self, path: str, model: type[M]) -> M:
         return _parse(self.request("DELETE", path), model)
 

@@ -34,7 +34,13 @@ def bootstrap(factory: WorkFactory, *, team: str, secrets: Path) -> FirstKeys:
     with factory.begin(Actor.system("first-start")) as work:
         row = work.session.scalars(select(TeamRow).order_by(TeamRow.id)).first()
         if row is None:
-            row = TeamRow(id=new_id("team"), name=team, description=None, created_at=work.clock())
+            row = TeamRow(
+                id=new_id("team"),
+                name=team,
+                description=None,
+                requests_per_second=None,
+                created_at=work.clock(),
+            )
             work.session.add(row)
             work.session.flush()
             work.record("team.create", "team", row.id, after={"name": team}, team_id=row.id)

@@ -28,7 +28,7 @@ class IdentityKeys:
             for row in session.scalars(select(MembershipRow))
         }
         query = (
-            select(KeyRow, UserRow, TeamRow.name)
+            select(KeyRow, UserRow, TeamRow)
             .join(UserRow, UserRow.id == KeyRow.user_id)
             .join(TeamRow, TeamRow.id == KeyRow.team_id)
             .where(KeyRow.revoked_at.is_(None), UserRow.active)
@@ -36,7 +36,7 @@ class IdentityKeys:
         )
         found = []
         decided: dict[tuple[str, bool, frozenset[Role]], tuple[str, ...]] = {}
-        for key, user, team_name in session.execute(query):
+        for key, user, team in session.execute(query):
             if key.expires_at is not None and key.expires_at <= now:
                 continue
             admin, held = _rights(key, user, roles.get((key.team_id, user.id), frozenset()))
@@ -48,9 +48,11 @@ class IdentityKeys:
                     ServingKey(
                         key_id=key.id,
                         token_sha256=key.token_sha256,
-                        team=None if admin else team_name,  # an administrator may name any team
+                        team=None if admin else team.name,  # an administrator may name any team
                         permissions=decided[asked],
                         expires_at=key.expires_at,
+                        requests_per_second=key.requests_per_second,
+                        team_requests_per_second=None if admin else team.requests_per_second,
                     )
                 )
         return found

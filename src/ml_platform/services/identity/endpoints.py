@@ -16,6 +16,7 @@ from ml_platform.contracts.identity import (
     SignInLink,
     Team,
     TeamCreate,
+    TeamUpdate,
     User,
     UserCreate,
     WhoAmI,
@@ -48,6 +49,14 @@ def list_teams(
     after = text_cursor(cursor) if cursor else None
     items, following = cut(IdentityService(work).list_teams(after, limit + 1), limit, lambda t: t.team_id)
     return Page(items=items, next_cursor=following)
+
+
+@router.patch("/teams/{team}", tags=["teams"])
+def update_team(
+    team: Slug, body: TeamUpdate, work: Annotated[Work, requires(Permission.MANAGE_PLATFORM)]
+) -> Team:
+    """Changes a team's description or its limit; what the body leaves out stays."""
+    return IdentityService(work).update_team(team, body)
 
 
 @router.get("/teams/{team}/members", tags=["teams"])

@@ -13,6 +13,7 @@ from ml_platform.contracts.identity import (
     SignInLink,
     Team,
     TeamCreate,
+    TeamUpdate,
     User,
     UserCreate,
     WhoAmI,
@@ -42,10 +43,25 @@ class IdentityService:
         if self._repository.team(body.name) is not None:
             raise ConflictError(f"team {body.name!r} exists already")
         row = TeamRow(
-            id=new_id("team"), name=body.name, description=body.description, created_at=self._work.clock()
+            id=new_id("team"),
+            name=body.name,
+            description=body.description,
+            requests_per_second=body.requests_per_second,
+            created_at=self._work.clock(),
         )
         self._work.session.add(row)
-        self._work.record("team.create", "team", row.id, after={"name": row.name}, team_id=row.id)
+        self._work.record("team.create", "team", row.id, after=_limited(row), team_id=row.id)
+        return _team(row)
+
+    def update_team(self, team: str, body: TeamUpdate) -> Team:
+        """Changes what the body names; a new limit reaches the inference servers within two seconds."""
+        self._work.require(Permission.MANAGE_PLATFORM)
+        row = self._own_team(team)
+        before = _limited(row)
+        for name in body.model_fields_set:
+            setattr(row, name, getattr(body, name))
+        self._work.record("team.update", "team", row.id, before=before, after=_limited(row), team_id=row.id)
+        self._work.emit(KEYS_CHANGED, {"reason": "team"})
         return _team(row)
 
     def list_teams(self, after: str | None, limit: int) -> list[Team]:
@@ -154,7 +170,13 @@ class IdentityService:
         if body.expires_in_days is not None:
             expires = self._work.clock() + timedelta(days=body.expires_in_days)
         roles = self._granted(owner, body.roles)
-        return self.issue_key(owner, name=body.name, roles=roles, expires_at=expires)
+        return self.issue_key(
+            owner,
+            name=body.name,
+            roles=roles,
+            expires_at=expires,
+            requests_per_second=body.requests_per_second,
+        )
 
     def _granted(self, owner: UserRow, asked: list[Role] | None) -> list[Role] | None:
         held = self._repository.membership(self._work.team_id, owner.id)
@@ -175,6 +197,7 @@ class IdentityService:
         roles: list[Role] | None,
         expires_at: datetime | None = None,
         purpose: str = "api",
+        requests_per_second: float | None = None,
     ) -> KeyCreated:
         """Makes a key without asking who wants it; `create_key` asks."""
         key_id = new_id("key")
@@ -187,6 +210,7 @@ class IdentityService:
             token_sha256=tokens.sha256_of(token),
             roles=[role.value for role in roles] if roles is not None else None,
             purpose=purpose,
+            requests_per_second=requests_per_second,
             created_at=self._work.clock(),
             expires_at=expires_at,
             revoked_at=None,
@@ -196,7 +220,13 @@ class IdentityService:
             "key.create",
             "key",
             key_id,
-            after={"name": name, "user": owner.name, "roles": row.roles, "purpose": purpose},
+            after={
+                "name": name,
+                "user": owner.name,
+                "roles": row.roles,
+                "purpose": purpose,
+                "requests_per_second": requests_per_second,
+            },
         )
         self._work.emit(KEYS_CHANGED, {"reason": "key"})
         return KeyCreated(**_key(row, owner).model_dump(), token=token)
@@ -261,7 +291,21 @@ class IdentityService:
 
 
 def _team(row: TeamRow) -> Team:
-    return Team(team_id=row.id, name=row.name, description=row.description, created_at=row.created_at)
+    return Team(
+        team_id=row.id,
+        name=row.name,
+        description=row.description,
+        requests_per_second=row.requests_per_second,
+        created_at=row.created_at,
+    )
+
+
+def _limited(row: TeamRow) -> dict[str, str | float | None]:
+    return {
+        "name": row.name,
+        "description": row.description,
+        "requests_per_second": row.requests_per_second,
+    }
 
 
 def _user(row: UserRow) -> User:
@@ -281,6 +325,7 @@ def _key(row: KeyRow, owner: UserRow) -> Key:
         name=row.name,
         user_name=owner.name,
         roles=[Role(role) for role in row.roles] if row.roles is not None else None,
+        requests_per_second=row.requests_per_second,
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,

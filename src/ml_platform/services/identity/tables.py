@@ -14,6 +14,7 @@ class TeamRow(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     description: Mapped[str | None]
+    requests_per_second: Mapped[float | None]
     created_at: Mapped[datetime]
 
 
@@ -49,6 +50,7 @@ class KeyRow(Base):
     token_sha256: Mapped[str] = mapped_column(unique=True)
     roles: Mapped[list[str] | None]
     purpose: Mapped[str] = mapped_column(default="api")  # api, job, inference
+    requests_per_second: Mapped[float | None]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

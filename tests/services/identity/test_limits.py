@@ -1,0 +1,49 @@
+"""Limits of keys and teams: who sets them, and how the inference servers learn of them."""
+
+from tests.support.platform import RunningPlatform
+
+
+def serving_keys(platform: RunningPlatform) -> dict[str, dict]:
+    answer = platform.admin.get("/inference/snapshot?after=-1&wait=0").json()
+    return {key["key_id"]: key for key in answer["keys"]}
+
+
+class TestLimits:
+    def test_a_keys_limit_and_its_teams_reach_the_inference_servers(self, platform: RunningPlatform) -> None:
+        team = platform.new_team()
+        ana = platform.new_user(team, "data_scientist")
+        key = ana.client.post("/keys", json={"name": "app", "requests_per_second": 50}).json()
+        assert key["requests_per_second"] == 50
+        limited = platform.admin.patch(f"/teams/{team}", json={"requests_per_second": 200})
+        assert (limited.status_code, limited.json()["requests_per_second"]) == (200, 200)
+        known = serving_keys(platform)[key["key_id"]]
+        assert (known["requests_per_second"], known["team_requests_per_second"]) == (50, 200)
+        platform.admin.patch(f"/teams/{team}", json={"requests_per_second": None})
+        assert serving_keys(platform)[key["key_id"]]["team_requests_per_second"] is None
+
+    def test_what_an_update_leaves_out_stays(self, platform: RunningPlatform) -> None:
+        team = platform.new_team()
+        platform.admin.patch(f"/teams/{team}", json={"requests_per_second": 10, "description": "red"})
+        answer = platform.admin.patch(f"/teams/{team}", json={"description": "blue"}).json()
+        assert (answer["requests_per_second"], answer["description"]) == (10, "blue")
+
+    def test_nobody_lifts_the_limit_of_the_own_team(self, platform: RunningPlatform) -> None:
+        team = platform.new_team()
+        lead = platform.new_user(team, "team_lead")
+        assert lead.client.patch(f"/teams/{team}", json={"requests_per_second": 9}).status_code == 403
+
+    def test_a_limit_that_is_none_is_refused(self, platform: RunningPlatform) -> None:
+        team = platform.new_team()
+        for rate in (0, -1, 0.5, 1e9, "many"):
+            answer = platform.admin.patch(f"/teams/{team}", json={"requests_per_second": rate})
+            assert answer.status_code == 422
+            assert answer.json()["errors"][0]["field"] == "requests_per_second"
+
+    def test_the_change_is_in_the_audit_log(self, platform: RunningPlatform) -> None:
+        team = platform.new_team()
+        platform.admin.patch(f"/teams/{team}", json={"requests_per_second": 10})
+        events = platform.admin.get(
+            "/audit/events?action=team.update&limit=1", headers={"mlops-team": team}
+        ).json()["items"]
+        assert events[0]["before"]["requests_per_second"] is None
+        assert events[0]["after"]["requests_per_second"] == 10
