@@ -67,6 +67,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /models/{model_id:path}/deploy/plan": {"json": {"environment": "staging"}},
     "POST /models/{model_id:path}/deploy": {"json": {"environment": "staging"}},
     "PUT /deployments/{deployment_id}/monitor": {"json": {}},
+    "POST /deployments/{deployment_id}/ground-truth": {
+        "json": {"records": [{"request_id": "req-1", "label": 1}]},
+    },
     "PUT /models/{name}/risk": {"json": answers(LOW)},
     "POST /approvals/{approval_id}/approve": {"json": {"reason": "because"}},
     "POST /approvals/{approval_id}/reject": {"json": {"reason": "because"}},

@@ -114,18 +114,21 @@ class Watched:
     def spool(self) -> Path:
         return self.platform.settings.prediction_spool
 
-    def segment(self, rows: pl.DataFrame, at: datetime | None = None, **changes: Any) -> SegmentWriter:
-        """Writes predictions into a segment that stays open, as a worker does; `at` says when."""
-        header = SegmentHeader(
+    def header(self, version: int | None = None) -> SegmentHeader:
+        return SegmentHeader(
             team=self.caller.team,
             environment=self.environment,
             endpoint="churn",
             deployment_id=self.deployment_id,
             revision_id=self.revision_id,
             model_name="churn",
-            model_version=str(changes.pop("version", self.version)),
+            model_version=str(version or self.version),
             columns=tuple((column.name, column.type) for column in signature()),
         )
+
+    def segment(self, rows: pl.DataFrame, at: datetime | None = None, **changes: Any) -> SegmentWriter:
+        """Writes predictions into a segment that stays open, as a worker does; `at` says when."""
+        header = self.header(changes.pop("version", None))
         moment = int((at or utc_now()).timestamp() * 1e6)
         self.spool.mkdir(parents=True, exist_ok=True)
         name = f"{time.time_ns():020d}-1-{secrets.token_hex(4)}"

@@ -40,6 +40,13 @@ _TRAFFIC = {
     ]
 }  # fmt: skip
 
+_QUALITY = ["deployment_id", "window_start", "window_end", "min_rows", "labels", "matched", "ambiguous"]
+_LABELLED = {
+    "revisions": [
+        "revision_id", "model_version", "status", "reason", "predictions", "labelled", "unusable", "metrics",
+    ]
+}  # fmt: skip
+
 
 def deploy(
     model: Annotated[
@@ -137,6 +144,40 @@ def metrics(
         "requests_per_second",
     ]
     show_parts(platform().deployments.get(deployment).metrics(window), output, columns, _TRAFFIC)
+
+
+@deployments.command("ground-truth")
+def ground_truth(
+    deployment: DeploymentId,
+    file: Annotated[
+        Path,
+        typer.Option(
+            help="JSON, JSON Lines or CSV of label and request_id, or entity.KEY and time; - is stdin"
+        ),
+    ],
+    output: Output = Format.TABLE,
+) -> None:
+    """Tell what happened after predictions; the same file once more changes nothing."""
+    from ml_platform.cli.labels import read_labels
+
+    records = read_labels(file, "--file")
+    if not records:
+        raise typer.BadParameter(f"{file} holds no records", param_hint="--file")
+    show(platform().deployments.get(deployment).log_ground_truth(records), output)
+
+
+@deployments.command("quality")
+def quality(
+    deployment: DeploymentId,
+    window: Annotated[str, typer.Option(help="Such as 24h or 30d")] = "7d",
+    min_rows: Annotated[
+        int, typer.Option(min=1, help="Fewer labelled predictions are not enough data")
+    ] = 100,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show how good the predictions of every revision were, as far as labels have arrived."""
+    found = platform().deployments.get(deployment).quality(window, min_rows=min_rows)
+    show_parts(found, output, _QUALITY, _LABELLED)
 
 
 @deployments.command("rollouts")

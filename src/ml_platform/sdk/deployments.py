@@ -20,6 +20,7 @@ from ml_platform.contracts.deployments import (
     StageStatus,
 )
 from ml_platform.contracts.governance import Approval, ApprovalDetail
+from ml_platform.contracts.quality import DeploymentQuality, GroundTruth
 from ml_platform.sdk.errors import (
     ApprovalRequiredError,
     DeploymentFailedError,
@@ -31,6 +32,7 @@ from ml_platform.sdk.jobs import Progress, report_to_terminal
 from ml_platform.sdk.objects import PlatformObject
 from ml_platform.sdk.transport import Transport, at
 
+_LABELS_AT_ONCE = 5_000
 _UNDER_WAY = frozenset(
     {DeploymentStatus.DEPLOYING, DeploymentStatus.CANARY, DeploymentStatus.PENDING_APPROVAL}
 )
@@ -147,6 +149,31 @@ class Deployment(PlatformObject[DeploymentData]):
         """Requests, errors and latency of every revision in a trailing window such as `5m` or `1h`."""
         path = at("deployments", self.deployment_id, "metrics")
         return self._transport.get(path, DeploymentMetrics, {"window": window})
+
+    def log_ground_truth(self, records: Sequence[Mapping[str, Any]] | Any) -> list[GroundTruth]:
+        """Tells what happened after predictions; logging the same again changes nothing.
+
+        Args:
+            records: mappings, or a pandas DataFrame with a record a row: `label`, and either `request_id` (the
+                answer's `x-request-id`; `instance` is the position in a request of several), or `entity` (such as
+                `{"customer_id": "7590-VHVEG"}`) and `time` with its time zone: the label then belongs to the last
+                prediction for that entity before that time.
+
+        Returns:
+            The uploads; each is stored whole or, when a record is wrong, not at all.
+
+        Raises:
+            InvalidInputError: `fields` names the wrong records by their position in their upload.
+        """
+        path = at("deployments", self.deployment_id, "ground-truth")
+        rows = [{k: v for k, v in row.items() if v is not None} for row in _instances(records)]
+        parts = [rows[start : start + _LABELS_AT_ONCE] for start in range(0, len(rows), _LABELS_AT_ONCE)]
+        return [self._transport.post(path, GroundTruth, {"records": part}) for part in parts]
+
+    def quality(self, window: str = "7d", *, min_rows: int = 100) -> DeploymentQuality:
+        """How good the predictions of a trailing window were, by revision, as far as labels have arrived."""
+        path = at("deployments", self.deployment_id, "quality")
+        return self._transport.get(path, DeploymentQuality, {"window": window, "min_rows": min_rows})
 
     def promote(self) -> "Deployment":
         """Gives the new revision all traffic at once."""

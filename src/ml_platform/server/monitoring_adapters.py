@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 
 from ml_platform.contracts.deployments import CanaryPlan, DeployRequest, Environment, RevisionStatus
 from ml_platform.contracts.jobs import JobStatus, TrainRequest
+from ml_platform.integrations.predictionlog import describe_answers
 from ml_platform.kit.errors import ConflictError, NotFoundError
+from ml_platform.kit.storage import ObjectStorage
 from ml_platform.kit.wiring import Components
 from ml_platform.services.access import Work
 from ml_platform.services.deployments import DeploymentService
@@ -17,7 +19,8 @@ from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.stages import RolloutParts
 from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow
 from ml_platform.services.experiments import Tracking
-from ml_platform.services.monitoring import JobOutcome, ServedDeployment, ServedVersion
+from ml_platform.services.monitoring import JobOutcome, ServedBundle, ServedDeployment, ServedVersion
+from ml_platform.services.monitoring.statistics import AnswerKind
 from ml_platform.services.registry import ModelFiles, RegistryService
 from ml_platform.services.training import InputSource, SourceStore, TrainingService, TrainingSettings
 from ml_platform.services.training.repository import TrainingRepository
@@ -70,6 +73,23 @@ class MonitoredDeployments:
             if "rollout_id" in error.extra:  # another one is under way
                 return None
             raise
+
+
+class BundleAnswers:
+    """What revisions answer, by the bundles that deployments keep."""
+
+    def __init__(self, storage: ObjectStorage) -> None:
+        self._storage = storage
+
+    def bundles(self, work: Work, deployment_id: str) -> dict[str, ServedBundle]:
+        query = select(RevisionRow).where(
+            RevisionRow.team_id == work.team_id, RevisionRow.deployment_id == deployment_id
+        )
+        rows = work.session.scalars(query)
+        return {row.id: ServedBundle(row.bundle_uri, row.bundle_digest) for row in rows}
+
+    def describe(self, bundle: ServedBundle) -> AnswerKind | None:
+        return describe_answers(self._storage, bundle)
 
 
 class MonitoredVersions:

@@ -1,6 +1,8 @@
-"""The inference plane's prediction log on local disk, and what a served graph says of its reference."""
+"""The inference plane's prediction log, ground truth beside it, and what served bundles say of themselves."""
 
+from ml_platform.integrations.predictionlog.answers import describe_answers
+from ml_platform.integrations.predictionlog.groundtruth import StoredGroundTruth
 from ml_platform.integrations.predictionlog.local import LocalPredictionLog
 from ml_platform.integrations.predictionlog.scores import GraphScores
 
-__all__ = ["GraphScores", "LocalPredictionLog"]
+__all__ = ["GraphScores", "LocalPredictionLog", "StoredGroundTruth", "describe_answers"]

@@ -1,5 +1,7 @@
 """Finds the files of the prediction log, and knows whether the newest predictions are in them yet."""
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +12,7 @@ from ml_platform.inference.predictionlog.spool import has_begun_before
 from ml_platform.kit.clock import Clock, utc_now
 from ml_platform.services.monitoring import ServedDeployment
 
+_REFRESH_SECONDS = 2.0
 _IN_MEMORY = timedelta(seconds=1)
 """A worker hands its records to the spool within a quarter of a second."""
 
@@ -35,6 +38,8 @@ class LocalPredictionLog:
         self._spool = spool
         self._flush = flush
         self._clock = clock
+        self._refreshing = threading.Lock()
+        self._refreshed = -_REFRESH_SECONDS
 
     def is_complete(self, until: datetime) -> bool:
         """It is when nothing waits, or the server says so; while it does not answer, time tells.
@@ -48,6 +53,14 @@ class LocalPredictionLog:
             if not has_begun_before(self._spool, int(settled.timestamp() * 1e9)):
                 return True
         return self._flush is not None and self._clock() >= until and self._flush()
+
+    def refresh(self) -> None:
+        """Asks for a flush, and soon after for no other: many readers would only make many small files."""
+        with self._refreshing:
+            now = time.monotonic()
+            if self._flush is not None and now - self._refreshed > _REFRESH_SECONDS:
+                self._flush()
+                self._refreshed = time.monotonic()
 
     def files(self, deployment: ServedDeployment, since: datetime, until: datetime) -> list[Path]:
         parts = (

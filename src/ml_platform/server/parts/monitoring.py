@@ -7,13 +7,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ml_platform.integrations.inference import InferenceClient
-from ml_platform.integrations.predictionlog import GraphScores, LocalPredictionLog
+from ml_platform.integrations.predictionlog import GraphScores, LocalPredictionLog, StoredGroundTruth
 from ml_platform.kit.clock import utc_now
 from ml_platform.kit.db import Database
 from ml_platform.kit.durable import WorkflowEngine
 from ml_platform.kit.storage import ObjectStorage
 from ml_platform.server.metrics import ApiMetrics
 from ml_platform.server.monitoring_adapters import (
+    BundleAnswers,
     MonitoredDeployments,
     MonitoredVersions,
     RepeatableJobs,
@@ -22,9 +23,11 @@ from ml_platform.server.runtime import Runtime
 from ml_platform.services.access import WorkFactory
 from ml_platform.services.alerts.repository import count_unresolved
 from ml_platform.services.monitoring import (
+    AnswerKinds,
     CheckSchedule,
     Deployments,
     DriftCheckWorkflow,
+    GroundTruthStore,
     ModelVersions,
     MonitoringParts,
     PredictionLog,
@@ -52,7 +55,10 @@ def compose(runtime: Runtime) -> None:
             flush=lambda: parts.get(InferenceClient).flush(),
         ),
     )
-    scores = GraphScores(parts.get(ObjectStorage), settings.home / "work")
+    storage = parts.get(ObjectStorage)
+    parts.provide(GroundTruthStore, StoredGroundTruth(storage))
+    parts.provide(AnswerKinds, BundleAnswers(storage))
+    scores = GraphScores(storage, settings.home / "work")
     engine.register(DriftCheckWorkflow(MonitoringParts(factory, deployments, versions, scores, log)))
     engine.register(RetrainWorkflow(factory, RepeatableJobs(parts), deployments))
     schedule = parts.provide(CheckSchedule, CheckSchedule(factory, deployments))

@@ -3,11 +3,14 @@
 from ml_platform.services.monitoring.checks import DriftCheckWorkflow, MonitoringParts
 from ml_platform.services.monitoring.endpoints import router
 from ml_platform.services.monitoring.interfaces import (
+    AnswerKinds,
     Deployments,
+    GroundTruthStore,
     JobOutcome,
     ModelVersions,
     PredictionLog,
     ReferenceScores,
+    ServedBundle,
     ServedDeployment,
     ServedVersion,
     TrainingJobs,
@@ -18,9 +21,11 @@ from ml_platform.services.monitoring.schedule import CheckSchedule
 from ml_platform.services.monitoring.service import MonitoringService
 
 __all__ = [
+    "AnswerKinds",
     "CheckSchedule",
     "Deployments",
     "DriftCheckWorkflow",
+    "GroundTruthStore",
     "JobOutcome",
     "ModelVersions",
     "MonitoringParts",
@@ -28,6 +33,7 @@ __all__ = [
     "PredictionLog",
     "ReferenceScores",
     "RetrainWorkflow",
+    "ServedBundle",
     "ServedDeployment",
     "ServedVersion",
     "TrainingJobs",

@@ -1,6 +1,6 @@
-"""What monitoring needs of others: what serves, its reference, the prediction log, training, rollouts."""
+"""What monitoring needs of others: what serves, its reference, the logs, training, rollouts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +8,9 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
+from ml_platform.contracts.quality import GroundTruthRecord
 from ml_platform.services.access import Work
+from ml_platform.services.monitoring.statistics import AnswerKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,50 @@ class PredictionLog(Protocol):
 
     def feature_column(self, name: str) -> str:
         """How the files call a model's input."""
+        ...
+
+    def refresh(self) -> None:
+        """Has what was answered until now written to the files, where that can be done at once."""
+        ...
+
+
+class GroundTruthStore(Protocol):
+    """Labels that arrived after the predictions, as Parquet beside the prediction log.
+
+    The columns are `request_id`, `instance`, `entity_names` (JSON, sorted), `entity_key` (their values as text,
+    joined by `KEY_SEPARATOR`), `time`, `label` (numbers and booleans), `label_json`, `received_at`, `position`.
+    """
+
+    def put(
+        self,
+        deployment: ServedDeployment,
+        digest: str,
+        records: Sequence[GroundTruthRecord],
+        received_at: datetime,
+    ) -> None:
+        """Stores an upload under its digest, whole or not at all; one that is there already stays."""
+        ...
+
+    def files(self, deployment: ServedDeployment, digests: Sequence[str]) -> list[Path]:
+        """The files of uploads; raises NotFoundError when one is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedBundle:
+    uri: str
+    digest: str
+
+
+class AnswerKinds(Protocol):
+    """What the revisions of a deployment answer."""
+
+    def bundles(self, work: Work, deployment_id: str) -> Mapping[str, ServedBundle]:
+        """By revision, those that are retired too."""
+        ...
+
+    def describe(self, bundle: ServedBundle) -> AnswerKind | None:
+        """None when the bundle is gone or was changed."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Queries over monitors, checks, baselines and retrainings."""
+"""Queries over monitors, checks, baselines, retrainings and ground truth."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from ml_platform.contracts.monitoring import DriftCheckStatus, RetrainingStatus
 from ml_platform.services.monitoring.tables import (
     DriftBaselineRow,
     DriftCheckRow,
+    GroundTruthRow,
     MonitorRow,
     RetrainingRow,
 )
@@ -113,7 +114,37 @@ class MonitoringRepository:
         )
         return list(self._session.scalars(query))
 
+    # -- ground truth
+
+    def add_upload(self, row: GroundTruthRow) -> bool:
+        """Adds an upload unless it is there; whether it was added."""
+        return self._add_once(GroundTruthRow, row)
+
+    def upload(self, deployment_id: str, digest: str) -> GroundTruthRow | None:
+        query = self._uploads(deployment_id).where(GroundTruthRow.digest == digest)
+        return self._session.scalars(query).first()
+
+    def uploads(self, deployment_id: str, *, before: str | None, limit: int) -> list[GroundTruthRow]:
+        """Newest first."""
+        query = self._uploads(deployment_id).order_by(GroundTruthRow.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(GroundTruthRow.id < before)
+        return list(self._session.scalars(query))
+
+    def uploads_since(self, deployment_id: str, since: datetime) -> list[GroundTruthRow]:
+        query = self._uploads(deployment_id).where(GroundTruthRow.created_at >= since)
+        return list(self._session.scalars(query))
+
+    def count_uploads(self, deployment_id: str, since: datetime) -> int:
+        query = self._uploads(deployment_id).where(GroundTruthRow.created_at >= since)
+        return self._session.scalar(select(func.count()).select_from(query.subquery())) or 0
+
     # -- parts
+
+    def _uploads(self, deployment_id: str) -> Select[GroundTruthRow]:
+        return select(GroundTruthRow).where(
+            GroundTruthRow.team_id == self._team_id, GroundTruthRow.deployment_id == deployment_id
+        )
 
     def _checks(self, deployment_id: str) -> Select[DriftCheckRow]:
         return (
@@ -130,7 +161,9 @@ class MonitoringRepository:
         )
 
     def _add_once(
-        self, table: type[MonitorRow | DriftBaselineRow], row: MonitorRow | DriftBaselineRow
+        self,
+        table: type[MonitorRow | DriftBaselineRow | GroundTruthRow],
+        row: MonitorRow | DriftBaselineRow | GroundTruthRow,
     ) -> bool:
         postgres = self._session.get_bind().dialect.name == "postgresql"
         insert = postgresql.insert if postgres else sqlite.insert

@@ -1,4 +1,4 @@
-"""Monitors, their checks and baselines, and the retrainings that followed."""
+"""Monitors, their checks and baselines, the retrainings that followed, and ground truth."""
 
 from datetime import datetime
 from typing import Any
@@ -85,6 +85,25 @@ class DriftBaselineRow(Base):
     prediction_name: Mapped[str | None]
     prediction_column: Mapped[str | None]
     notes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+
+
+class GroundTruthRow(Base):
+    """An upload of labels; `digest` follows from what was uploaded, so the same records are one upload."""
+
+    __tablename__ = "ground_truth_uploads"
+    __table_args__ = (
+        UniqueConstraint("deployment_id", "digest"),
+        Index("ix_ground_truth_uploads_deployment", "team_id", "deployment_id", "id"),
+        Index("ix_ground_truth_uploads_time", "deployment_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id"))
+    deployment_id: Mapped[str]
+    digest: Mapped[str]
+    records: Mapped[int]
+    created_by: Mapped[str]
     created_at: Mapped[datetime]
 
 

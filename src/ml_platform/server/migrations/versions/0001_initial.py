@@ -347,6 +347,27 @@ def upgrade() -> None:
         sa.UniqueConstraint("team_id", "name", name=op.f("uq_feature_views_team_id_name")),
     )
     op.create_table(
+        "ground_truth_uploads",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("deployment_id", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("records", sa.Integer(), nullable=False),
+        sa.Column("created_by", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_ground_truth_uploads_team_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ground_truth_uploads")),
+        sa.UniqueConstraint(
+            "deployment_id", "digest", name=op.f("uq_ground_truth_uploads_deployment_id_digest")
+        ),
+    )
+    with op.batch_alter_table("ground_truth_uploads", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_ground_truth_uploads_deployment", ["team_id", "deployment_id", "id"], unique=False
+        )
+        batch_op.create_index("ix_ground_truth_uploads_time", ["deployment_id", "created_at"], unique=False)
+
+    op.create_table(
         "materializations",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("team_id", sa.String(), nullable=False),
@@ -748,6 +769,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_materializations_team_id"))
 
     op.drop_table("materializations")
+    with op.batch_alter_table("ground_truth_uploads", schema=None) as batch_op:
+        batch_op.drop_index("ix_ground_truth_uploads_time")
+        batch_op.drop_index("ix_ground_truth_uploads_deployment")
+
+    op.drop_table("ground_truth_uploads")
     op.drop_table("feature_views")
     with op.batch_alter_table("drift_checks", schema=None) as batch_op:
         batch_op.drop_index("ix_drift_checks_deployment")

@@ -14,6 +14,13 @@ from ml_platform.services.monitoring.statistics.drift import (
     Verdict,
     compare,
 )
+from ml_platform.services.monitoring.statistics.labelled import (
+    KEY_SEPARATOR,
+    AnswerKind,
+    Labelled,
+    LabelledRevision,
+    measure_labelled,
+)
 from ml_platform.services.monitoring.statistics.parquet import Selection
 from ml_platform.services.monitoring.statistics.profiles import (
     ColumnProfile,
@@ -26,6 +33,8 @@ from ml_platform.services.monitoring.statistics.report import WindowReport, chec
 from ml_platform.services.monitoring.statistics.windows import ColumnCounts, WindowCounts, count_window
 
 __all__ = [
+    "KEY_SEPARATOR",
+    "AnswerKind",
     "ColumnCounts",
     "ColumnProfile",
     "ColumnQuality",
@@ -33,6 +42,8 @@ __all__ = [
     "DriftThresholds",
     "FeatureDrift",
     "Kind",
+    "Labelled",
+    "LabelledRevision",
     "QualityReport",
     "ReferenceProfile",
     "Selection",
@@ -43,5 +54,6 @@ __all__ = [
     "check_window",
     "compare",
     "count_window",
+    "measure_labelled",
     "profile_reference",
 ]

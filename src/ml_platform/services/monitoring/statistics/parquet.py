@@ -62,7 +62,7 @@ def opened(
     }
     with duckdb.connect(config=config) as connection:
         connection.execute("SET autoinstall_known_extensions = false")
-        files = ", ".join(_literal(str(path)) for path in paths)
+        files = ", ".join(literal(str(path)) for path in paths)
         source = f"read_parquet([{files}], union_by_name = true)"
         if selection is None:
             connection.execute(f"CREATE VIEW data AS FROM {source}")
@@ -82,16 +82,17 @@ def column_types(connection: duckdb.DuckDBPyConnection, view: str = "data") -> d
 def _selecting(selection: Selection, types: Mapping[str, str]) -> str:
     columns = [f"{quoted(o)} AS {quoted(n)}" for n, o in selection.columns.items() if o in types]
     conditions = [
-        f"{quoted(name)} = {_literal(value) if isinstance(value, str) else value}"
+        f"{quoted(name)} = {literal(value) if isinstance(value, str) else value}"
         for name, value in selection.equal.items()
     ]
     for name, (start, end) in selection.between.items():
-        first, last = (f"TIMESTAMPTZ {_literal(moment.isoformat())}" for moment in (start, end))
+        first, last = (f"TIMESTAMPTZ {literal(moment.isoformat())}" for moment in (start, end))
         conditions.append(f"{quoted(name)} >= {first} AND {quoted(name)} < {last}")
     # Without a column there are still rows to be counted.
     chosen = ", ".join(columns) or "NULL AS nothing"
     return f"SELECT {chosen} FROM files WHERE {' AND '.join(conditions) or 'true'}"  # noqa: S608 - all quoted
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """A text as SQL takes it, whatever characters it has."""
     return "'" + text.replace("'", "''") + "'"
