@@ -59,7 +59,10 @@ def status(home: Home = None, output: Output = Format.TABLE) -> None:
     result = _call("status", home)
     if output is Format.TABLE:
         columns = ["name", "running", "ready", "pid", "memory_bytes", "uptime_seconds", "url"]
-        show(result["processes"], output, columns)
+        again = [process for process in result["processes"] if process.get("restarts")]
+        show(result["processes"], output, [*columns, *(["restarts"] if again else [])])
+        for process in again:
+            say(f"{process['name']} was last started again at {process['last_restart']}")
     else:
         show(result, output)
     if result["status"] != "running":

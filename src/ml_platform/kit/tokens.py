@@ -5,6 +5,7 @@ the path of every prediction.
 """
 
 import hashlib
+import hmac
 import secrets
 
 
@@ -16,3 +17,13 @@ def new_token(key_id: str) -> str:
 def sha256_of(token: str) -> str:
     """The form in which a token is stored and compared."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def derived_token(secret: bytes, purpose: str) -> str:
+    """The platform's own token for a purpose: a function of its secret, so it is the same after a restart."""
+    return f"mlops_platform_{hmac.new(secret, purpose.encode(), hashlib.sha256).hexdigest()}"
+
+
+def service_token(secret: bytes) -> str:
+    """What the control plane and the supervisor ask an inference server for its state with."""
+    return derived_token(secret, "inference:service")

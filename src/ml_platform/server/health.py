@@ -20,8 +20,8 @@ class Health(BaseModel):
 
 
 @router.get("/health/live")
-def live(request: Request) -> Health:
-    """The process answers."""
+async def live(request: Request) -> Health:
+    """The process answers, however many requests wait for a thread."""
     return Health(status="ok", version=request.app.version)
 
 

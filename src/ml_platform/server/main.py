@@ -38,7 +38,8 @@ def main() -> int:
     layout = Layout(settings.home)
     with layout.hold("api"):
         layout.write_process("api")
-        guardian = Guardian(layout) if os.environ.get("MLOPS_SUPERVISED") == "1" else None
+        supervised = os.environ.get("MLOPS_SUPERVISED") == "1"
+        guardian = Guardian(layout, settings.api.hang_seconds) if supervised else None
         app = create_app(settings)
         gc.collect()
         gc.freeze()  # what is loaded by now stays: later collections need not walk it

@@ -1,5 +1,6 @@
 """Settings, as a tree; every one can be given as an environment variable `MLOPS_<GROUP>__<NAME>`."""
 
+import json
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,12 @@ class ApiSettings(BaseModel):
         default=512 * 1024 * 1024, ge=1024, description="Largest request body (uploads included)"
     )
     max_json_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Largest JSON request body")
+    hang_seconds: float = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="Without an answer for so long it is killed and started again; 0: never",
+    )
 
 
 class DatabaseSettings(BaseModel):
@@ -43,6 +50,12 @@ class InferenceSettings(BaseModel):
         ge=0,
         le=36_500,
         description="Days that logged predictions are kept; 0 keeps them for ever",
+    )
+    hang_seconds: float = Field(
+        default=20,
+        ge=0,
+        le=86_400,
+        description="Without an answer for so long it is killed and started again; 0: never",
     )
 
 
@@ -139,7 +152,18 @@ class Settings(BaseSettings):
 
     @property
     def inference_url(self) -> str:
-        return self.inference.public_url or f"http://{_reachable(self.inference.host)}:{self.inference.port}"
+        return self.inference.public_url or self.inference_listener
+
+    @property
+    def inference_listener(self) -> str:
+        """Where this machine reaches the inference server; one on port 0 writes down where it listens."""
+        if self.inference.port:
+            return f"http://{_reachable(self.inference.host)}:{self.inference.port}"
+        try:
+            found = json.loads((self.home / "inference" / "address.json").read_text())
+            return f"http://{_reachable(found['host'])}:{found['port']}"
+        except (OSError, ValueError, KeyError):
+            return "http://127.0.0.1:9"  # the discard port: nobody answers there, which is the truth
 
 
 def _url(given: SecretStr | None, file: Path) -> str:

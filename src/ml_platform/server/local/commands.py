@@ -96,6 +96,7 @@ def status(settings: Settings, _say: Say) -> dict[str, Any]:
     """What runs and whether it answers."""
     layout = Layout(settings.home)
     urls = _urls(settings, layout)
+    restarts = layout.process("supervisor").get("restarts", {}) if layout.alive("supervisor") else {}
     processes: list[dict[str, Any]] = []
     for name in ("supervisor", *PROCESSES):
         pid = layout.pid(name)
@@ -105,6 +106,7 @@ def status(settings: Settings, _say: Say) -> dict[str, Any]:
         if name in urls:
             entry["url"] = urls[name]
             entry["ready"] = pid is not None and _answers(urls[name])
+            entry |= _restarts(restarts.get(name))
         processes.append(entry)
     ready = all(entry.get("ready", entry["running"]) for entry in processes)
     state = "running" if ready else "degraded" if any(e["running"] for e in processes) else "stopped"
@@ -307,6 +309,13 @@ def _usage(pid: int, *, family: bool) -> dict[str, Any]:
         return {"memory_bytes": memory, "uptime_seconds": round(time.time() - process.create_time(), 1)}
     except psutil.Error:
         return {}
+
+
+def _restarts(known: Any) -> dict[str, Any]:
+    """How often the supervisor has brought a process back since `up`, and why the last time."""
+    if not isinstance(known, dict):
+        return {"restarts": 0, "last_restart": None}
+    return {"restarts": known.get("count", 0), "last_restart": f"{known.get('at')}: {known.get('reason')}"}
 
 
 def _answers(url: str) -> bool:

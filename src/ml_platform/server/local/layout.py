@@ -94,6 +94,17 @@ class Layout:
             return {}
         return value if isinstance(value, dict) else {}
 
+    def beat(self, name: str) -> None:
+        """Says that the process `name` gets on with its work."""
+        (self.run / f"{name}.beat").touch()
+
+    def last_beat(self, name: str) -> int | None:
+        """Changes with every beat of the process `name`."""
+        try:
+            return (self.run / f"{name}.beat").stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
     def pid(self, name: str) -> int | None:
         """The pid of a living process `name`."""
         if not self.alive(name):

@@ -1,9 +1,11 @@
 """Keeps the control plane and the inference server alive: `python -m ml_platform.server.local.supervisor`.
 
 It starts whatever is not alive, also what an earlier supervisor had started and lost, waits longer after
-every quick death, and on SIGTERM stops everything, the jobs and model processes included.
+every quick death, kills whatever lives and does not answer (`watch`), and on SIGTERM stops everything, the
+jobs and model processes included.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -11,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +20,19 @@ import psutil
 import structlog
 
 from ml_platform.kit import logs
+from ml_platform.kit.clock import rfc3339, utc_now
 from ml_platform.kit.locks import LockHeldError
+from ml_platform.server.local.children import Child, children_of
 from ml_platform.server.local.layout import PROCESSES, Layout
 from ml_platform.server.settings import Settings
 
 _log = structlog.get_logger(__name__)
 _TICK_SECONDS = 0.2
+_BEAT_SECONDS = 1.0
 _STEADY_SECONDS = 30.0
 _LONGEST_WAIT = 10.0
 _LARGEST_LOG = 32 * 2**20
-_ROLL_SECONDS = "60"  # who reads the log asks for a flush, and every roll leaves a file
 _OURS = re.compile(r"ml_platform[./](integrations|inference|server[./]main)")
-
-
-@dataclass(slots=True)
-class Child:
-    """One process that is to be alive."""
-
-    name: str
-    command: list[str]
-    environment: dict[str, str]
-    popen: "subprocess.Popen[bytes] | None" = None
-    started: float = 0.0
-    deaths: int = 0
-    not_before: float = 0.0
-    restarts: int = 0
-    history: list[float] = field(default_factory=list)
 
 
 class Supervisor:
@@ -52,24 +40,48 @@ class Supervisor:
         self._settings = settings
         self._layout = Layout(settings.home)
         self._stop = threading.Event()
-        self._children = [
-            Child("api", [sys.executable, "-m", "ml_platform.server.main"], {"MLOPS_SUPERVISED": "1"}),
-            Child("inference", *_inference_command(settings)),
-        ]
+        self._children = children_of(settings)
+        self._restarts: dict[str, Any] = {}
+        self._beaten = 0.0
 
     def stop(self, *_: Any) -> None:
         self._stop.set()
 
     def run(self) -> None:
         """Until `stop`, or until somebody says that nothing should run."""
-        self._layout.write_process(
-            "supervisor", api_url=self._settings.api_url, inference_url=self._settings.inference_url
-        )
+        self._restarts = self._layout.process("supervisor").get("restarts", {})  # of one that was killed
+        self._say()
+        for child in self._children:
+            child.watch.start()
+        last = time.monotonic()
         while not self._stop.is_set() and self._layout.desired_up():
+            now = time.monotonic()
+            self._beat(now)
             for child in self._children:
                 self._tend(child)
+                self._listen(child, now - last)
+            last = now
             self._stop.wait(_TICK_SECONDS)
+        for child in self._children:
+            child.watch.stop()
         self._stop_all()
+        self._restarts = {}
+        self._say()
+
+    def _say(self) -> None:
+        """Leaves the facts for `status`."""
+        self._layout.write_process(
+            "supervisor",
+            api_url=self._settings.api_url,
+            inference_url=self._settings.inference_url,
+            restarts=self._restarts,
+        )
+
+    def _beat(self, now: float) -> None:
+        """By this the guardian sees that this process does not hang itself."""
+        if now - self._beaten >= _BEAT_SECONDS:
+            self._layout.beat("supervisor")
+            self._beaten = now
 
     def _tend(self, child: Child) -> None:
         now = time.monotonic()
@@ -78,14 +90,33 @@ class Supervisor:
             child.deaths = 0 if steady else child.deaths + 1
             wait = 0.0 if child.deaths <= 1 else min(_LONGEST_WAIT, 0.25 * 2 ** min(child.deaths, 10))
             child.not_before = now + wait
-            _log.warning("child.died", child=child.name, code=child.popen.returncode, waits=wait)
-            child.popen = None
+            code = child.popen.returncode
+            _log.warning("child.died", child=child.name, code=code, waits=wait)
+            self._note(child, child.hung or f"it ended with {code}")
+            child.popen, child.hung = None, None
         if child.popen is None and now >= child.not_before and not self._alive(child):
-            if child.started:
-                child.restarts += 1
+            if child.hung is not None:  # an earlier supervisor's child, so there is no code
+                self._note(child, child.hung)
+                child.hung = None
             child.popen = self._start(child)
             child.started = now
-            _log.info("child.started", child=child.name, pid=child.popen.pid, restarts=child.restarts)
+            count = self._restarts.get(child.name, {}).get("count", 0)
+            _log.info("child.started", child=child.name, pid=child.popen.pid, restarts=count)
+
+    def _note(self, child: Child, reason: str) -> None:
+        before = self._restarts.get(child.name, {}).get("count", 0)
+        fact = {"count": before + 1, "at": rfc3339(utc_now()), "reason": reason}
+        self._restarts = {**self._restarts, child.name: fact}
+        self._say()
+
+    def _listen(self, child: Child, elapsed: float) -> None:
+        pid = child.popen.pid if child.popen is not None else self._layout.pid(child.name)
+        silent = child.watch.look(pid, elapsed, due=_TICK_SECONDS)
+        if pid is None or silent is None:
+            return
+        child.hung = f"killed: it gave no answer for {silent:.0f} s"
+        _log.error("child.hung", child=child.name, pid=pid, silent_seconds=round(silent, 1))
+        _kill_group(pid)
 
     def _alive(self, child: Child) -> bool:
         """Somebody may have been started by a supervisor before this one."""
@@ -142,6 +173,15 @@ def _is_python_of_ours(process: psutil.Process) -> bool:
         return False
 
 
+def _kill_group(pid: int) -> None:
+    """A child leads a group of its own; who hangs in it, such as a worker, would keep the port."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+
+
 def _terminate(pid: int | None, seconds: float) -> None:
     if pid is None:
         return
@@ -154,44 +194,6 @@ def _terminate(pid: int | None, seconds: float) -> None:
         process.kill()
     except psutil.NoSuchProcess:
         return
-
-
-def _inference_command(settings: Settings) -> tuple[list[str], dict[str, str]]:
-    home = settings.home
-    command = [
-        sys.executable,
-        "-m",
-        "ml_platform.server.local.held",
-        "inference",
-        sys.executable,
-        "-m",
-        "ml_platform.inference.main",
-        "--host",
-        settings.inference.host,
-        "--port",
-        str(settings.inference.port),
-        "--grpc-port",
-        str(settings.inference.grpc_port),
-        "--workers",
-        str(settings.inference.workers),
-        "--state-dir",
-        str(home / "inference"),
-        "--storage-roots",
-        str(home / "storage"),
-        "--environments-dir",
-        str(home / "envs"),
-        "--control-url",
-        settings.api_url,
-        "--token-file",
-        str(home / "secrets" / "inference.key"),
-        "--log-root",
-        str(settings.prediction_log),
-        "--log-roll-seconds",
-        _ROLL_SECONDS,
-        "--log-retention-days",
-        str(settings.inference.log_retention_days),
-    ]
-    return command, {}
 
 
 def _rotate(path: Path) -> None:

@@ -1,6 +1,5 @@
 """Deployments: the rollout workflow with its adapters, and the snapshot for inference servers."""
 
-import json
 from typing import Any
 
 from sqlalchemy import func, select
@@ -18,7 +17,6 @@ from ml_platform.server.deployable_models import OnlineFeatureSources, RegistryC
 from ml_platform.server.metrics import ApiMetrics
 from ml_platform.server.runtime import Runtime
 from ml_platform.server.serving_keys import IdentityKeys
-from ml_platform.server.settings import Settings
 from ml_platform.services.access import Actor, Authorizer, WorkFactory
 from ml_platform.services.deployments import (
     SNAPSHOT_RAISED,
@@ -45,7 +43,7 @@ def compose(runtime: Runtime) -> None:
     database, factory = parts.get(Database), parts.get(WorkFactory)
     keys = SmokeKeys(parts.get(SecretStore).get_or_create("control-plane.key"))
     client = parts.provide(
-        InferenceClient, InferenceClient(lambda: internal_url(settings), keys.service_token())
+        InferenceClient, InferenceClient(lambda: settings.inference_listener, keys.service_token())
     )
     runtime.on_stop(client.close)
     rollouts = parts.provide(
@@ -59,7 +57,7 @@ def compose(runtime: Runtime) -> None:
             roles=parts.get(RoleDirectory),
             smoke_keys=keys,
             bundles=settings.home / "storage",
-            inference_url=lambda: settings.inference.public_url or internal_url(settings),
+            inference_url=lambda: settings.inference_url,
             features=OnlineFeatureSources(database, parts.get(FeatureLookups)),
             settings=RolloutSettings(**settings.rollouts.model_dump()),
         ),
@@ -84,19 +82,6 @@ def _publish(runtime: Runtime, factory: WorkFactory, feed: SnapshotFeed) -> None
     runtime.on_start(feed.refresh)
     runtime.repeat("inference-snapshots", _LOOK_SECONDS, feed.refresh)
     runtime.on_stop(feed.close)
-
-
-def internal_url(settings: Settings) -> str:
-    """Where this process reaches the inference server; one on port 0 writes down where it listens."""
-    chosen = settings.inference
-    if chosen.port:
-        plain = chosen.model_copy(update={"public_url": None})
-        return settings.model_copy(update={"inference": plain}).inference_url
-    try:
-        found = json.loads((settings.home / "inference" / "address.json").read_text())
-        return f"http://{found['host']}:{found['port']}"
-    except (OSError, ValueError, KeyError):
-        return "http://127.0.0.1:9"  # the discard port: nobody answers there, which is the truth
 
 
 def count(database: Database, metrics: ApiMetrics) -> None:

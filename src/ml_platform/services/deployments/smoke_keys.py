@@ -4,11 +4,8 @@ The service key reads status and metrics. A smoke key is made for one revision, 
 and is in the snapshot only while the smoke test may run.
 """
 
-import hashlib
-import hmac
-
 from ml_platform.contracts.serving import INFERENCE_INTERNAL, PREDICT, READ_METRICS, ServingKey
-from ml_platform.kit.tokens import sha256_of
+from ml_platform.kit.tokens import derived_token, service_token, sha256_of
 from ml_platform.services.deployments.tables import RevisionRow
 
 
@@ -19,7 +16,7 @@ class SmokeKeys:
         self._secret = secret
 
     def service_token(self) -> str:
-        return self._token("service")
+        return service_token(self._secret)
 
     def service_key(self) -> ServingKey:
         return ServingKey(
@@ -30,7 +27,7 @@ class SmokeKeys:
         )
 
     def token(self, revision_id: str) -> str:
-        return self._token(revision_id)
+        return derived_token(self._secret, f"inference:{revision_id}")
 
     def key(self, revision: RevisionRow, team_name: str) -> ServingKey:
         """With `inference_internal`, since only that may ask for one revision by name."""
@@ -41,7 +38,3 @@ class SmokeKeys:
             permissions=(PREDICT, INFERENCE_INTERNAL),
             expires_at=revision.smoke_until,
         )
-
-    def _token(self, purpose: str) -> str:
-        digest = hmac.new(self._secret, f"inference:{purpose}".encode(), hashlib.sha256).hexdigest()
-        return f"mlops_platform_{digest}"
