@@ -103,27 +103,40 @@ class Snapshot(_Wire, frozen=True, kw_only=True):
     feature_stores: tuple[FeatureStore, ...] = ()
 
 
-RevisionState = Literal["loading", "ready", "failed"]
+RevisionState = Literal["idle", "loading", "ready", "failed"]
+"""Idle: not in memory, and loaded by its next request; its bundle is there."""
 
 
 class RevisionStatus(_Wire, frozen=True, kw_only=True):
-    """One revision in one worker; `reason` says why it failed, `serving` whether traffic can reach it now."""
+    """One revision in one worker; `reason` says why it failed, `serving` whether traffic can reach it now.
+
+    `memory_bytes` is what its model takes now. Loads, failures and evictions (for models that needed the
+    room) count since the worker started; `load_seconds` is how long the last load took.
+    """
 
     revision_id: str
     state: RevisionState
     reason: str | None = None
     load_seconds: float | None = None
     serving: bool = False
+    memory_bytes: int = 0
+    loads: int = 0
+    load_failures: int = 0
+    evictions: int = 0
 
 
 class WorkerStatus(_Wire, frozen=True, kw_only=True):
-    """One worker process: the snapshot that it has applied, and its revisions."""
+    """One worker process: the snapshot that it has applied, and its revisions.
+
+    `memory_limit_bytes` is what its models may take together, 0 for no limit.
+    """
 
     worker: int
     pid: int
     snapshot_version: int
     revisions: tuple[RevisionStatus, ...] = ()
     predictions_dropped: int = 0
+    memory_limit_bytes: int = 0
 
 
 class InferenceStatus(_Wire, frozen=True, kw_only=True):
@@ -138,7 +151,10 @@ class InferenceStatus(_Wire, frozen=True, kw_only=True):
     workers: tuple[WorkerStatus, ...]
 
     def revision_state(self, revision_id: str) -> tuple[RevisionState | None, str | None]:
-        """The state over all workers: failed if any failed, ready if all are, None when unknown."""
+        """The state over all workers: failed if any failed, ready if all are, None when unknown.
+
+        One that is idle counts as ready: what must be loaded before traffic reaches it is loading until then.
+        """
         found = [r for w in self.workers for r in w.revisions if r.revision_id == revision_id]
         if not found:
             return None, None
@@ -146,7 +162,8 @@ class InferenceStatus(_Wire, frozen=True, kw_only=True):
             if status.state == "failed":
                 return "failed", status.reason
         complete = len(found) == self.workers_expected
-        return ("ready", None) if complete and all(r.state == "ready" for r in found) else ("loading", None)
+        able = all(r.state in {"ready", "idle"} for r in found)
+        return ("ready", None) if complete and able else ("loading", None)
 
 
 class RevisionMetrics(_Wire, frozen=True, kw_only=True):

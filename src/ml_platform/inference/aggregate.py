@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ml_platform.contracts.serving import InferenceMetrics, RevisionMetrics
+from ml_platform.contracts.serving import InferenceMetrics, RevisionMetrics, WorkerStatus
 from ml_platform.inference.channel import HttpDelta, TrafficDelta
 from ml_platform.inference.traffic import bucket_bounds
 
@@ -48,12 +48,28 @@ class History:
     total: Sums = field(default_factory=Sums)
 
 
+@dataclass(slots=True)
+class Loads:
+    """How often a revision's model was loaded, could not be, and had to leave, over all workers and time."""
+
+    loads: int = 0
+    failures: int = 0
+    evictions: int = 0
+
+    def add(self, other: Loads, sign: int = 1) -> None:
+        self.loads += sign * other.loads
+        self.failures += sign * other.failures
+        self.evictions += sign * other.evictions
+
+
 class TrafficAggregate:
     """Adds up what the workers report."""
 
     def __init__(self) -> None:
         self.started = time.time()
         self.revisions: dict[Identity, History] = {}
+        self.loads: dict[str, Loads] = {}
+        self._reported: dict[int, tuple[int, dict[str, Loads]]] = {}
         self.http_counts: dict[tuple[str, str, int], int] = {}
         self.http_latencies: dict[str, dict[int, int]] = {}
         self.http_microseconds: dict[str, int] = {}
@@ -82,6 +98,19 @@ class TrafficAggregate:
             for route, microseconds in http.microseconds.items():
                 self.http_microseconds[route] = self.http_microseconds.get(route, 0) + microseconds
 
+    def note(self, status: WorkerStatus) -> None:
+        """Takes over what a worker counts since it started; another process in its place counts anew."""
+        pid, before = self._reported.get(status.worker, (status.pid, {}))
+        if pid != status.pid:
+            before = {}
+        now = {r.revision_id: Loads(r.loads, r.load_failures, r.evictions) for r in status.revisions}
+        for revision_id, counts in now.items():
+            total = self.loads.setdefault(revision_id, Loads())
+            total.add(counts)
+            if revision_id in before:
+                total.add(before[revision_id], -1)
+        self._reported[status.worker] = status.pid, now
+
     def forget(self, identities: set[tuple[str, str, str, str]]) -> None:
         """Drops the revisions that are no longer known and have been quiet for a day."""
         oldest = time.time() - _MINUTES_KEPT * 60
@@ -89,6 +118,8 @@ class TrafficAggregate:
             quiet = not history.minutes or history.minutes[-1].at < oldest
             if identity[:4] not in identities and quiet:
                 del self.revisions[identity]
+        known = {revision_id for *_, revision_id in identities}
+        self.loads = {rid: loads for rid, loads in self.loads.items() if rid in known}
 
     def window(self, identity: Identity, seconds: float) -> Sums:
         """What a revision did within the trailing window; by minutes when it is over ten of them."""

@@ -66,6 +66,15 @@ class Batcher:
         self._queued += count
         return future
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing runs, not even for a caller who has given up."""
+        return self._task is None and not self._queued
+
+    def memory(self) -> int:
+        """What the model takes in memory, in bytes; slow for an isolated one."""
+        return self._runtime.memory()
+
     async def close(self) -> None:
         """Closes the runtime, once nobody waits for it any more but what has been given up has ended."""
         if self._task is not None:

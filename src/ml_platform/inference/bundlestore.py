@@ -36,6 +36,23 @@ class BundleStore:
         self._cache = cache
         self._roots = tuple(root.resolve() for root in roots)
 
+    def fetch(self, uri: str, digest: str) -> tuple[Path, BundleManifest]:
+        """As `load`, but of a copy that is already here only the manifest is checked.
+
+        That is enough to read about a model that is loaded later, if at all.
+
+        Raises:
+            BundleError: as `load`.
+        """
+        local = self._cache / digest
+        try:
+            manifest = decode_manifest(_read_manifest(local, digest))
+        except BundleError:
+            return self.load(uri, digest)
+        if all((local / name).is_file() for name in manifest.files):
+            return local, manifest
+        return self.load(uri, digest)
+
     def load(self, uri: str, digest: str) -> tuple[Path, BundleManifest]:
         """The local directory of a bundle and its manifest.
 

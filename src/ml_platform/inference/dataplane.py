@@ -154,10 +154,12 @@ class DataPlane:
         assert revision is not None
         call.rows, call.keys = decoded.rows, decoded.keys
         revision.in_flight += 1
+        revision.used = call.started
         try:
+            batcher = revision.batcher or await revision.residence.ready()
             if revision.lookups is not None:
                 call.rows = await revision.lookups.fill(decoded)
-            call.predictions = await revision.batcher.submit(call.rows)
+            call.predictions = await batcher.submit(call.rows)
         finally:
             revision.leave()
         return call.predictions

@@ -1,11 +1,11 @@
-"""A revision that is loaded: everything that answering with it takes."""
+"""A revision that can answer: everything that it takes, but for its model all the time in memory."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ml_platform.contracts.bundles import BundleManifest
 from ml_platform.contracts.serving import ServingEndpoint, ServingRevision
@@ -19,10 +19,22 @@ from ml_platform.inference.traffic import Tally
 Made = TypeVar("Made")
 
 
+class Residence(Protocol):
+    """How a revision's model comes into memory and leaves it (`residency`)."""
+
+    async def ready(self) -> Batcher:
+        """The queue of the loaded model; loads it first when it must, and raises Unavailable if it cannot."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class LiveRevision:
-    """Made once when a revision is loaded.
+    """Made once when a revision's bundle has arrived and been read.
 
+    `batcher` is None while the model is not in memory; `residence` then brings it there. `used` is when a
+    request last came for it, in nanoseconds of the performance counter.
     `headers` are the response headers that name the revision; `in_flight` counts the predictions that are
     under way, for which a retired revision waits before it lets go of its model.
     """
@@ -31,10 +43,11 @@ class LiveRevision:
     spec: ServingRevision
     manifest: BundleManifest
     decoder: InputDecoder
-    batcher: Batcher
     lookups: FeatureLookups | None
     log: RevisionLog
-    load_seconds: float
+    batcher: Batcher | None = None
+    residence: Residence = field(init=False)
+    used: int = 0
     tally: Tally = field(default_factory=Tally)
     headers: tuple[tuple[bytes, bytes], ...] = field(init=False)
     in_flight: int = 0
@@ -65,7 +78,7 @@ class LiveRevision:
         if self.in_flight:
             self.released = asyncio.Event()
             await self.released.wait()
-        await self.batcher.close()
+        await self.residence.close()
         if self.lookups is not None:
             await self.lookups.close()
 

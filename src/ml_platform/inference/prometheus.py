@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
-from ml_platform.contracts.serving import InferenceStatus
+from ml_platform.contracts.serving import InferenceStatus, RevisionState
 from ml_platform.inference.aggregate import TrafficAggregate
 from ml_platform.inference.predictionlog.keeper import LogMetrics
 from ml_platform.inference.traffic import bucket_bounds
@@ -35,7 +36,14 @@ _REVISION = ("team", "environment", "endpoint", "revision", "model", "version")
 def render(traffic: TrafficAggregate, status: InferenceStatus, log: LogMetrics | None = None) -> str:
     """The whole page."""
     return "\n".join(
-        [*_models(traffic), *_http(traffic), *_server(status), *_prediction_log(log or LogMetrics()), ""]
+        [
+            *_models(traffic),
+            *_memory(traffic, status),
+            *_http(traffic),
+            *_server(status),
+            *_prediction_log(log or LogMetrics()),
+            "",
+        ]
     )
 
 
@@ -66,6 +74,41 @@ def _models(traffic: TrafficAggregate) -> Iterator[str]:
         yield f"model_error_rate{{{labels}}} {sums.errors / sums.requests if sums.requests else 0.0}"
 
 
+def _memory(traffic: TrafficAggregate, status: InferenceStatus) -> Iterator[str]:
+    counters = (
+        ("loads", "Times that a model was loaded.", "loads"),
+        ("load_failures", "Times that a model could not be loaded.", "failures"),
+        ("evictions", "Times that a model left the memory because others needed it.", "evictions"),
+    )
+    for name, text, field in counters:
+        yield from _head(f"model_{name}_total", "counter", text)
+        for revision_id, loads in traffic.loads.items():
+            labels = _labels((("revision", revision_id),))
+            yield f"model_{name}_total{{{labels}}} {getattr(loads, field)}"
+    seconds: dict[str, float] = {}
+    memory: dict[str, int] = {}
+    for revision in (revision for worker in status.workers for revision in worker.revisions):
+        key = revision.revision_id
+        memory[key] = memory.get(key, 0) + revision.memory_bytes
+        if revision.load_seconds is not None:
+            seconds[key] = max(seconds.get(key, 0.0), revision.load_seconds)
+    yield from _head("model_load_seconds", "gauge", "Time of the last load, of the slowest worker.")
+    for key, value in seconds.items():
+        yield f"model_load_seconds{{{_labels((('revision', key),))}}} {value}"
+    yield from _head("model_memory_bytes", "gauge", "Memory that a model takes now, over all workers.")
+    for key, size in memory.items():
+        yield f"model_memory_bytes{{{_labels((('revision', key),))}}} {size}"
+    yield from _head("inference_models_in_memory", "gauge", "Models that are loaded, over all workers.")
+    loaded = sum(r.memory_bytes > 0 for worker in status.workers for r in worker.revisions)
+    yield f"inference_models_in_memory {loaded}"
+    yield from _head(
+        "inference_memory_limit_bytes",
+        "gauge",
+        "Memory that models may take, over all workers; 0 is no limit.",
+    )
+    yield f"inference_memory_limit_bytes {sum(worker.memory_limit_bytes for worker in status.workers)}"
+
+
 def _http(traffic: TrafficAggregate) -> Iterator[str]:
     yield from _head("http_requests_total", "counter", "HTTP requests by route and status.")
     for (method, route, status), count in traffic.http_counts.items():
@@ -89,7 +132,7 @@ def _server(status: InferenceStatus) -> Iterator[str]:
     yield f"inference_workers {len(status.workers)}"
     yield from _head("inference_revisions", "gauge", "Revisions by state, over all workers.")
     states = [revision.state for worker in status.workers for revision in worker.revisions]
-    for state in ("loading", "ready", "failed"):
+    for state in get_args(RevisionState):
         yield f'inference_revisions{{state="{state}"}} {states.count(state)}'
 
 

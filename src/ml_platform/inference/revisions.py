@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,19 +19,16 @@ from ml_platform.contracts.serving import (
     Snapshot,
 )
 from ml_platform.inference import routing
-from ml_platform.inference.batching import Batcher
-from ml_platform.inference.decoding import InputDecoder
+from ml_platform.inference.decoding import InputColumn, InputDecoder
 from ml_platform.inference.features_api import OpenOnlineFeatures
 from ml_platform.inference.live import LiveRevision, log_header
 from ml_platform.inference.lookups import FeatureLookups
 from ml_platform.inference.predictionlog.writer import PredictionLog
-from ml_platform.inference.runtimes.base import Runtime
+from ml_platform.inference.residency import FIRST_RETRY, LAST_RETRY, Residence, Residency
 from ml_platform.inference.runtimes.loading import RuntimeLoader
 from ml_platform.inference.settings import Settings
 
 _log = logging.getLogger(__name__)
-_FIRST_RETRY = 2.0
-_LAST_RETRY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +42,45 @@ class _Wanted:
     store: FeatureStore | None
 
 
-@dataclass(slots=True)
-class _Progress:
-    state: RevisionState
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A wanted revision on its way from its bundle to traffic.
+
+    `after` is the number of loads that must have succeeded before traffic may reach it: none for one that
+    is loaded by its first request. `pending` until it was tried once.
+    """
+
+    wanted: _Wanted
+    endpoint: ServingEndpoint
+    spec: ServingRevision
+    after: int
+    fresh: bool
+    live: LiveRevision | None = None
+    model: Residence | None = None
+    task: asyncio.Task[None] | None = None
+    pending: bool = True
     reason: str | None = None
-    seconds: float | None = None
+
+    @property
+    def available(self) -> bool:
+        return self.model is not None and self.model.loads >= self.after
+
+    @property
+    def state(self) -> RevisionState:
+        if self.model is None:
+            return "failed" if self.reason is not None else "loading"
+        if self.model.state == "idle" and not self.available:
+            return "loading"
+        return self.model.state
 
 
 class RevisionManager:
-    """Loads and retires revisions, and keeps `table` up to date. Runs on the event loop.
+    """Prepares and retires revisions, and keeps `table` up to date. Runs on the event loop.
+
+    Which models are loaded ahead of their first request: in a snapshot that is the first, all of them when
+    they are few enough (`load`), else those of endpoints that have several revisions, and each only while
+    there is room. What arrives later is being rolled out: it is loaded whatever must go for it, and no
+    traffic reaches it before. The same holds for one that is to take traffic again.
 
     Args:
         changed: called whenever the status has changed.
@@ -74,11 +100,11 @@ class RevisionManager:
         self._open_features = open_features
         self._changed = changed
         self._lookups = ThreadPoolExecutor(2, thread_name_prefix="features")
+        self.residency = Residency(settings, loader, self._noticed)
         self._snapshot: Snapshot | None = None
-        self._wanted: dict[str, _Wanted] = {}
-        self._live: dict[_Wanted, LiveRevision] = {}
-        self._progress: dict[_Wanted, _Progress] = {}
-        self._loads: dict[_Wanted, asyncio.Task[None]] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._routed: tuple[dict[str, LiveRevision], dict[str, str]] = ({}, {})
+        self._live: list[LiveRevision] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -90,37 +116,35 @@ class RevisionManager:
 
     @property
     def live(self) -> list[LiveRevision]:
-        return list(self._live.values())
+        return list(self._live)
 
     def apply(self, snapshot: Snapshot) -> None:
         """Makes a snapshot the desired state: keys and weights at once, new revisions once they are loaded."""
+        first, weights = self._snapshot is None, _weights(self._snapshot)
         self._snapshot = snapshot
-        pairs = [(endpoint, revision) for endpoint in snapshot.endpoints for revision in endpoint.revisions]
-        self._wanted = {r.revision_id: _wanted(snapshot, e, r) for e, r in pairs}
-        current = set(self._wanted.values())
-        for wanted in [w for w in self._loads if w not in current]:
-            self._loads.pop(wanted).cancel()
-        self._progress = {w: p for w, p in self._progress.items() if w in current}
-        for endpoint, revision in pairs:
-            wanted = self._wanted[revision.revision_id]
-            if wanted not in self._live and wanted not in self._loads:
-                self._progress[wanted] = _Progress("loading")
-                task = asyncio.get_running_loop().create_task(self._load(wanted, endpoint, revision))
-                self._loads[wanted] = task
+        known, self._entries = self._entries, {}
+        eager = self._is_eager(snapshot)
+        for endpoint in snapshot.endpoints:
+            for spec in endpoint.revisions:
+                wanted = _wanted(snapshot, endpoint, spec)
+                entry = known.get(spec.revision_id)
+                if entry is None or entry.wanted != wanted:
+                    ahead = not first or eager or len(endpoint.revisions) > 1
+                    entry = _Entry(wanted, endpoint, spec, after=int(ahead), fresh=not first)
+                    entry.task = asyncio.get_running_loop().create_task(self._bring(entry))
+                elif spec.weight > 0 and not weights.get(spec.revision_id):
+                    self._warm(entry)
+                self._entries[spec.revision_id] = entry
+                entry.endpoint, entry.spec = endpoint, spec
+        for entry in known.values():
+            if self._entries.get(entry.wanted.revision_id) is not entry and entry.task is not None:
+                entry.task.cancel()
+        self._watch()
         self._rebuild()
 
     def status(self) -> tuple[RevisionStatus, ...]:
         serving = self.table.serving
-        return tuple(
-            RevisionStatus(
-                revision_id=revision_id,
-                state=self._progress[wanted].state,
-                reason=self._progress[wanted].reason,
-                load_seconds=self._progress[wanted].seconds,
-                serving=revision_id in serving,
-            )
-            for revision_id, wanted in self._wanted.items()
-        )
+        return tuple(_status(entry, rid in serving) for rid, entry in self._entries.items())
 
     async def settled(self, seconds: float) -> None:
         """Waits until every revision has been tried once, or the time is up."""
@@ -128,95 +152,133 @@ class RevisionManager:
             await asyncio.wait_for(self._settled.wait(), seconds)
 
     async def close(self) -> None:
-        for task in self._loads.values():
+        tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._loads.values(), *self._closing, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._closing, return_exceptions=True)
+        self.residency.stop()
         await asyncio.gather(*(live.close() for live in self.live), return_exceptions=True)
         self._lookups.shutdown(wait=False, cancel_futures=True)
         self._loader.close()
 
-    async def _load(self, wanted: _Wanted, endpoint: ServingEndpoint, revision: ServingRevision) -> None:
-        """Tries until it succeeds; storage, the index of packages or a store may come back."""
-        pause = _FIRST_RETRY
-        while True:
+    def _is_eager(self, snapshot: Snapshot) -> bool:
+        mode = self._settings.load
+        if mode != "auto":
+            return mode == "eager"
+        return sum(len(e.revisions) for e in snapshot.endpoints) <= self._settings.eager_models
+
+    def _warm(self, entry: _Entry) -> None:
+        """Loads a revision that is to take traffic again before it does, if its model was let go of."""
+        model = entry.model
+        if model is None or model.live.batcher is not None:
+            return
+        if entry.task is not None:
+            model.urgent = True
+            return
+        entry.after = model.loads + 1
+        entry.task = asyncio.get_running_loop().create_task(self._load_ahead(entry, model, urgent=True))
+
+    def _watch(self) -> None:
+        """Marks what a rollout is looking at: splits, and what has arrived and had no traffic yet."""
+        for entry in self._entries.values():
+            weighted = sum(revision.weight > 0 for revision in entry.endpoint.revisions)
+            if entry.spec.weight > 0:
+                entry.fresh = False
+            if entry.model is not None:
+                entry.model.watched = entry.fresh or (weighted > 1 and entry.spec.weight > 0)
+
+    async def _bring(self, entry: _Entry) -> None:
+        """Prepares until it succeeds: storage, or a store of features, may come back."""
+        pause = FIRST_RETRY
+        while entry.model is None:
             try:
-                live = await self._attempt(wanted, endpoint, revision)
+                entry.live, entry.model = await self._prepare(entry)
             except Exception as error:
-                # A bundle is foreign matter: whatever it does to a loader is a reason to report.
+                # A bundle is foreign matter: whatever it does to a reader is a reason to report.
                 expected = isinstance(error, BundleError)
-                reason = str(error) if expected else f"{type(error).__name__}: {error}"
+                entry.reason = (str(error) if expected else f"{type(error).__name__}: {error}")[:2000]
+                level = logging.WARNING if expected else logging.ERROR
+                name = entry.wanted.revision_id
                 _log.log(
-                    logging.WARNING if expected else logging.ERROR,
-                    "revision %s cannot be loaded: %s",
-                    wanted.revision_id,
-                    reason,
-                    exc_info=not expected,
+                    level, "revision %s cannot be prepared: %s", name, entry.reason, exc_info=not expected
                 )
-                self._progress[wanted] = _Progress("failed", reason[:2000])
+                entry.pending = False
                 self._rebuild()
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, _LAST_RETRY)
-            else:
-                self._live[wanted] = live
-                self._progress[wanted] = _Progress("ready", seconds=live.load_seconds)
-                self._loads.pop(wanted, None)
-                self._rebuild()
-                return
+                pause = min(pause * 2, LAST_RETRY)
+        entry.reason = None
+        self._watch()
+        if entry.after:
+            await self._load_ahead(entry, entry.model, urgent=entry.fresh)
+        else:
+            self._ended(entry)
 
-    async def _attempt(
-        self, wanted: _Wanted, endpoint: ServingEndpoint, revision: ServingRevision
-    ) -> LiveRevision:
-        started = time.perf_counter()
-        runtime, manifest = await self._loader.load(wanted.uri, wanted.digest)
-        try:
-            lookups = await self._features(wanted.store, manifest, runtime)
-        except BaseException:
-            await runtime.close()
-            raise
-        settings = self._settings
-        return LiveRevision(
-            endpoint=endpoint,
-            spec=revision,
+    async def _load_ahead(self, entry: _Entry, model: Residence, *, urgent: bool) -> None:
+        """Loads before there are requests; what fails is tried again by itself, what has no room may wait."""
+        await self.residency.load(model, urgent=urgent)
+        while urgent and model.state == "idle" and not entry.available:
+            await asyncio.sleep(FIRST_RETRY)  # all others were answering for so long that none could go
+            await self.residency.load(model, urgent=urgent)
+        if model.state == "idle":
+            entry.after = min(entry.after, model.loads)
+        self._ended(entry)
+
+    def _ended(self, entry: _Entry) -> None:
+        entry.task = None
+        entry.pending = False
+        self._rebuild()
+
+    async def _prepare(self, entry: _Entry) -> tuple[LiveRevision, Residence]:
+        wanted = entry.wanted
+        prepared = await self._loader.prepare(wanted.uri, wanted.digest)
+        manifest = prepared.manifest
+        live = LiveRevision(
+            endpoint=entry.endpoint,
+            spec=entry.spec,
             manifest=manifest,
-            decoder=InputDecoder(runtime.columns, manifest.features, settings.max_rows),
-            batcher=Batcher(
-                runtime,
-                max_queued_rows=settings.max_queued_rows,
-                max_batch_rows=settings.max_batch_rows,
-                timeout=settings.request_timeout,
-            ),
-            lookups=lookups,
-            log=self._log.revision(log_header(endpoint, revision, manifest)),
-            load_seconds=time.perf_counter() - started,
+            decoder=InputDecoder(prepared.columns, manifest.features, self._settings.max_rows),
+            lookups=await self._features(wanted.store, manifest, prepared.columns),
+            log=self._log.revision(log_header(entry.endpoint, entry.spec, manifest)),
         )
+        self._live.append(live)
+        return live, self.residency.add(live, wanted.uri, prepared)
 
     async def _features(
-        self, store: FeatureStore | None, manifest: BundleManifest, runtime: Runtime
+        self, store: FeatureStore | None, manifest: BundleManifest, columns: tuple[InputColumn, ...]
     ) -> FeatureLookups | None:
         if manifest.features is None:
             return None
         if store is None:
             raise BundleError("features: the team has no online feature store in this environment")
-        lookups = FeatureLookups(
-            store, manifest.features, runtime.columns, self._open_features, self._lookups
-        )
+        lookups = FeatureLookups(store, manifest.features, columns, self._open_features, self._lookups)
         try:
             await lookups.prepare()
         except ValueError as error:
             raise BundleError(f"features: {error}") from error
         return lookups
 
-    def _rebuild(self) -> None:
-        assert self._snapshot is not None
-        live = {rid: self._live[wanted] for rid, wanted in self._wanted.items() if wanted in self._live}
+    def _noticed(self) -> None:
+        """A model was loaded, let go of, or failed: mostly nothing that concerns where requests go."""
+        if self._routable() == self._routed:
+            self._changed()
+        else:
+            self._rebuild()
+
+    def _routable(self) -> tuple[dict[str, LiveRevision], dict[str, str]]:
+        live = {rid: e.live for rid, e in self._entries.items() if e.live is not None and e.available}
         reasons = {
             rid: reason
-            for rid, wanted in self._wanted.items()
-            if (reason := self._progress[wanted].reason) is not None
+            for rid, entry in self._entries.items()
+            if (reason := entry.reason or (entry.model and entry.model.reason))
         }
+        return live, reasons
+
+    def _rebuild(self) -> None:
+        assert self._snapshot is not None
+        self._routed = live, reasons = self._routable()
         self.table = routing.build_table(self._snapshot, live, reasons, self.table)
         self._retire()
-        if any(progress.state == "loading" for progress in self._progress.values()):
+        if any(entry.pending for entry in self._entries.values()):
             self._settled.clear()
         else:
             self._settled.set()
@@ -225,10 +287,10 @@ class RevisionManager:
     def _retire(self) -> None:
         """Closes what is neither wanted nor still answering, once its last request has ended."""
         answering = {id(arm) for route in self.table.routes.values() for arm in route.arms}
-        current = set(self._wanted.values())
-        for wanted, live in list(self._live.items()):
-            if wanted not in current and id(live) not in answering:
-                del self._live[wanted]
+        current = {id(entry.live) for entry in self._entries.values()}
+        for live in self.live:
+            if id(live) not in current and id(live) not in answering:
+                self._live.remove(live)
                 task = asyncio.get_running_loop().create_task(live.close())
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
@@ -239,3 +301,27 @@ def _wanted(snapshot: Snapshot, endpoint: ServingEndpoint, revision: ServingRevi
     stores = {s.environment: s for s in snapshot.feature_stores if s.team == endpoint.team}
     store = stores.get(endpoint.environment) or stores.get(None)
     return _Wanted(address, revision.revision_id, revision.bundle_digest, revision.bundle_uri, store)
+
+
+def _weights(snapshot: Snapshot | None) -> Mapping[str, float]:
+    endpoints = snapshot.endpoints if snapshot is not None else ()
+    return {revision.revision_id: revision.weight for e in endpoints for revision in e.revisions}
+
+
+def _status(entry: _Entry, serving: bool) -> RevisionStatus:
+    model = entry.model
+    if model is None:
+        return RevisionStatus(
+            revision_id=entry.wanted.revision_id, state=entry.state, reason=entry.reason, serving=serving
+        )
+    return RevisionStatus(
+        revision_id=entry.wanted.revision_id,
+        state=entry.state,
+        reason=model.reason,
+        load_seconds=model.seconds,
+        serving=serving,
+        memory_bytes=model.memory if model.live.batcher is not None else 0,
+        loads=model.loads,
+        load_failures=model.failures,
+        evictions=model.evictions,
+    )

@@ -15,6 +15,7 @@ WORKER_VARIABLE = "MLOPS_INFERENCE_WORKER_SETTINGS"
 """In which the parent hands its settings, as JSON, to its workers."""
 
 GRPC_OFF = -1
+LOAD_MODES = ("auto", "eager", "lazy")
 
 _PREFIX = "MLOPS_INFERENCE_"
 _MIB = 1024 * 1024
@@ -59,6 +60,18 @@ class Settings:
     worker_silence: float = _option(15.0, "seconds after which a worker that reports nothing is replaced")
     drain_seconds: float = _option(10.0, "seconds that running requests are given at a stop")
     load_wait: float = _option(10.0, "seconds that a starting worker waits for its models before it accepts")
+
+    load: str = _option(
+        "auto",
+        "when models are loaded: eager, at the start; lazy, at their first request; auto, by their number",
+    )
+    eager_models: int = _option(100, "most revisions that 'auto' loads at the start")
+    cold_wait: float = _option(10.0, "seconds that a request waits for a model that is being loaded")
+    memory_bytes: int = _option(
+        0,
+        "memory for the models of a worker; 0 takes 60 % of the machine's or container's, shared by the"
+        " workers, -1 sets no limit",
+    )
 
     environments_dir: str = _option("", "cache of isolated environments; default: below the state directory")
     pyfunc_python: str = _option("", "interpreter for isolated models instead of an environment of their own")
@@ -138,7 +151,10 @@ def load_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
             nargs="?" if kind is bool else None,
             const=True if kind is bool else None,
         )
-    return Settings(**vars(parser.parse_args(list(arguments))))
+    settings = Settings(**vars(parser.parse_args(list(arguments))))
+    if settings.load not in LOAD_MODES:
+        parser.error(f"--load: expected one of {', '.join(LOAD_MODES)}, got {settings.load!r}")
+    return settings
 
 
 def _boolean(text: str) -> bool:

@@ -235,6 +235,7 @@ class Supervisor:
                 member.status, member.heard = message.status, time.monotonic()
                 self._log.dropped(message.status.pid, message.status.predictions_dropped)
                 self._traffic.add(message.traffic, message.http)
+                self._traffic.note(message.status)
             elif isinstance(message, Flushed):
                 self._log.flushed(message)
             elif isinstance(message, Ask) and message.what == "flush":

@@ -199,6 +199,7 @@ class Worker:
             snapshot_version=self._revisions.version,
             revisions=self._revisions.status(),
             predictions_dropped=self._log.dropped,
+            memory_limit_bytes=self._revisions.residency.budget,
         )
         traffic = [_delta(live) for live in self._revisions.live if live.tally.requests]
         write_message(self._writer, Report(status=status, traffic=traffic, http=self._http_delta()))

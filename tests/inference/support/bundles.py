@@ -126,6 +126,38 @@ def build_linear(
     )
 
 
+def build_heavy(directory: Path, megabytes: int, bias: float = 0.0) -> Bundle:
+    """A graph that answers with `x0 + bias` and carries so many megabytes of weights."""
+    count = megabytes * 1024 * 1024 // 8
+    weights = np.random.default_rng(count).random(count)
+    weights[0] = bias
+    nodes = [
+        helper.make_node("Mul", ["features", "zero"], ["zeros"]),
+        helper.make_node("Cast", ["zeros"], ["places"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["weights", "places"], ["biases"]),
+        helper.make_node("Add", ["features", "biases"], ["variable"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "heavy",
+        [helper.make_tensor_value_info("features", TensorProto.DOUBLE, [None, 1])],
+        [helper.make_tensor_value_info("variable", TensorProto.DOUBLE, [None, 1])],
+        [
+            helper.make_tensor("weights", TensorProto.DOUBLE, [count], weights.tobytes(), raw=True),
+            helper.make_tensor("zero", TensorProto.DOUBLE, [1], [0.0]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return write_bundle(
+        directory,
+        {"model.onnx": model.SerializeToString()},
+        runtime="onnx",
+        signature=Signature(inputs=(Column(name="x0", type="double"),)),
+        task="regression",
+        onnx=OnnxGraph(inputs="matrix", prediction="variable"),
+    )
+
+
 def build_types(directory: Path) -> Bundle:
     """A graph with one input of each type; it answers with `amount`, the double."""
     kinds = {

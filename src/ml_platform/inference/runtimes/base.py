@@ -28,6 +28,10 @@ class Runtime(Protocol):
         """The same without holding the event loop up."""
         ...
 
+    def memory(self) -> int:
+        """The bytes of memory that the model takes, those of its own processes included."""
+        ...
+
     async def close(self) -> None:
         """Releases everything; called once nothing is running any more."""
         ...

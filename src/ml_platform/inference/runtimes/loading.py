@@ -1,19 +1,38 @@
-"""From a revision's bundle to its runtime."""
+"""From a revision's bundle to its runtime: first what its requests are decoded by, then the model itself."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from ml_platform.contracts.bundles import PYFUNC_REQUIREMENTS, BundleError, BundleManifest
+from ml_platform.contracts.bundles import ONNX_FILE, PYFUNC_REQUIREMENTS, BundleError, BundleManifest
 from ml_platform.inference.bundlestore import BundleStore
+from ml_platform.inference.decoding import InputColumn
 from ml_platform.inference.runtimes.base import Runtime
-from ml_platform.inference.runtimes.onnx import OnnxRuntime
-from ml_platform.inference.runtimes.pyfunc import PyfuncLimits, PyfuncRuntime
+from ml_platform.inference.runtimes.onnx import OnnxRuntime, input_columns
+from ml_platform.inference.runtimes.onnx_graph import graph_inputs
+from ml_platform.inference.runtimes.pyfunc import PyfuncLimits, PyfuncRuntime, pyfunc_columns
 from ml_platform.inference.settings import Settings
 from ml_platform.kit.environments import EnvironmentCache, EnvironmentFailedError
+
+_MIB = 1024 * 1024
+_PYFUNC_BYTES = 150 * _MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A bundle that stands on this server's disk, and what can be said of its model before it is loaded.
+
+    `size` is that of the bundle's files in bytes, `estimate` what the model may take in memory.
+    """
+
+    manifest: BundleManifest
+    columns: tuple[InputColumn, ...]
+    size: int
+    estimate: int
 
 
 class RuntimeLoader:
@@ -25,21 +44,45 @@ class RuntimeLoader:
         self._environments = EnvironmentCache(settings.environments)
         # One loads at a time: a worker that is serving must not give a second core away for it.
         self._loads = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._fetches = ThreadPoolExecutor(1, thread_name_prefix="fetch")
         self._builds = ThreadPoolExecutor(2, thread_name_prefix="environment")
         self._apart = ThreadPoolExecutor(1, thread_name_prefix="onnx")
 
-    async def load(self, uri: str, digest: str) -> tuple[Runtime, BundleManifest]:
-        """The runtime, ready to predict, and its manifest; raises BundleError with the reason."""
+    async def prepare(self, uri: str, digest: str) -> Prepared:
+        """Brings the bundle to this server's disk; raises BundleError with the reason."""
+        return await asyncio.get_running_loop().run_in_executor(self._fetches, self._prepare, uri, digest)
+
+    async def load(self, uri: str, digest: str) -> Runtime:
+        """The runtime, ready to predict; raises BundleError with the reason.
+
+        Every file is checked against its digest first, each time.
+        """
         loop = asyncio.get_running_loop()
         directory, manifest = await loop.run_in_executor(self._loads, self._bundles.load, uri, digest)
         if manifest.runtime == "onnx":
-            onnx = await loop.run_in_executor(self._loads, OnnxRuntime, directory, manifest, self._apart)
-            return onnx, manifest
-        return await self._load_pyfunc(directory, manifest), manifest
+            return await loop.run_in_executor(self._loads, self._open_onnx, directory, manifest)
+        return await self._load_pyfunc(directory, manifest)
 
     def close(self) -> None:
-        for executor in (self._loads, self._builds, self._apart):
+        for executor in (self._fetches, self._loads, self._builds, self._apart):
             executor.shutdown(wait=False, cancel_futures=True)
+
+    def _prepare(self, uri: str, digest: str) -> Prepared:
+        directory, manifest = self._bundles.fetch(uri, digest)
+        try:
+            columns = _columns(directory, manifest)
+        except BundleError:  # the copy may be damaged: it is checked whole, and fetched anew when it is
+            directory, manifest = self._bundles.load(uri, digest)
+            columns = _columns(directory, manifest)
+        size = sum((directory / name).stat().st_size for name in manifest.files)
+        # Small graphs of trees take five times their file, large ones of weights little more than it. What
+        # an isolated model takes is mostly its libraries. Once it was loaded, it is known.
+        overhead = min(4 * size, 4 * _MIB) if manifest.runtime == "onnx" else _PYFUNC_BYTES
+        return Prepared(manifest, columns, size, size + overhead)
+
+    def _open_onnx(self, directory: Path, manifest: BundleManifest) -> OnnxRuntime:
+        size = sum((directory / name).stat().st_size for name in manifest.files)
+        return OnnxRuntime(directory, manifest, self._apart, size)
 
     async def _load_pyfunc(self, directory: Path, manifest: BundleManifest) -> PyfuncRuntime:
         settings = self._settings
@@ -65,3 +108,9 @@ class RuntimeLoader:
             await runtime.close()
             raise
         return runtime
+
+
+def _columns(directory: Path, manifest: BundleManifest) -> tuple[InputColumn, ...]:
+    if manifest.runtime == "onnx":
+        return input_columns(manifest, graph_inputs(directory / ONNX_FILE))
+    return pyfunc_columns(manifest)

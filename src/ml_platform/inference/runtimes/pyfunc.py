@@ -26,6 +26,7 @@ import msgspec
 from ml_platform.contracts.bundles import PYFUNC_DIRECTORY, BundleError, BundleManifest
 from ml_platform.inference.decoding import InputColumn, Row
 from ml_platform.inference.errors import DeadlineExceeded, ModelFailed, Unavailable
+from ml_platform.inference.runtimes.memory import resident_tree
 from ml_platform.kit.processes import openmp_variables, scrubbed_environment
 
 _log = logging.getLogger(__name__)
@@ -62,10 +63,7 @@ class PyfuncRuntime:
         limits: PyfuncLimits,
         held: contextlib.ExitStack,
     ) -> None:
-        self.columns = tuple(
-            InputColumn(column.name, column.type, nullable=not column.required)
-            for column in manifest.signature.inputs
-        )
+        self.columns = pyfunc_columns(manifest)
         self._python = python
         self._limits = limits
         self._held = held
@@ -120,6 +118,11 @@ class PyfuncRuntime:
         if not isinstance(predictions, list) or len(predictions) != len(rows):
             raise ModelFailed("the model did not give one prediction for each instance")
         return predictions
+
+    def memory(self) -> int:
+        child = self._child
+        process = child.process if child is not None else None
+        return resident_tree(process.pid) if process is not None and process.returncode is None else 0
 
     async def close(self) -> None:
         self._closed = True
@@ -214,6 +217,14 @@ class _Child:
             code = await self.process.wait()
         await asyncio.to_thread(shutil.rmtree, self.home, ignore_errors=True)
         return code
+
+
+def pyfunc_columns(manifest: BundleManifest) -> tuple[InputColumn, ...]:
+    """The inputs as the decoder must enforce them."""
+    return tuple(
+        InputColumn(column.name, column.type, nullable=not column.required)
+        for column in manifest.signature.inputs
+    )
 
 
 def _check_loaded(answer: dict[str, Any]) -> None:
