@@ -27,9 +27,12 @@ class Block:
 
 def documents() -> list[Path]:
     """Every Markdown file of the repository."""
-    hidden = {".venv", ".tools", ".git", "node_modules", ".pytest_cache", "build"}
-    found = [path for path in ROOT.rglob("*.md") if not hidden & set(path.relative_to(ROOT).parts)]
-    return sorted(found)
+    return sorted(path for path in ROOT.rglob("*.md") if not _is_made(path.relative_to(ROOT)))
+
+
+def _is_made(path: Path) -> bool:
+    """Environments, caches and the like, of which ours or another tool's may hold Markdown."""
+    return any(part.startswith(".") or part in {"node_modules", "build"} for part in path.parts)
 
 
 def blocks(text: str) -> list[Block]:
