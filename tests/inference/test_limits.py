@@ -22,7 +22,7 @@ def key(
 
 
 def table(*keys: Key, version: int = 1) -> RoutingTable:
-    return RoutingTable(version=version, keys={one.key_id: one for one in keys}, routes={})
+    return RoutingTable(version=version, keys={one.key_id: one for one in keys}, routes={}, shadows={})
 
 
 class Clock:

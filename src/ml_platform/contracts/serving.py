@@ -172,6 +172,10 @@ class RevisionMetrics(_Wire, frozen=True, kw_only=True):
     `errors` are answers of 5xx: failures of the model or of the server. `client_errors` are 4xx and count
     as neither. Latencies are milliseconds inside the server, over all requests that reached the revision,
     to within 7 %; None when there were none.
+
+    A shadow's predictions are compared with those that were given for the same rows: `different` of
+    `compared`, their mean distance, and the requests that it `skipped`, since it did not keep up or takes
+    columns that they lack.
     """
 
     team: str
@@ -189,6 +193,10 @@ class RevisionMetrics(_Wire, frozen=True, kw_only=True):
     latency_ms_p50: float | None = None
     latency_ms_p95: float | None = None
     latency_ms_p99: float | None = None
+    compared: int = 0
+    different: int = 0
+    mean_distance: float | None = None
+    skipped: int = 0
 
 
 class InferenceMetrics(_Wire, frozen=True, kw_only=True):

@@ -29,6 +29,10 @@ class Sums:
     client_errors: int = 0
     microseconds: int = 0
     latencies: dict[int, int] = field(default_factory=dict)
+    compared: int = 0
+    different: int = 0
+    distance: float = 0.0
+    skipped: int = 0
 
     def add(self, other: Sums | TrafficDelta) -> None:
         self.requests += other.requests
@@ -37,6 +41,10 @@ class Sums:
         self.client_errors += other.client_errors
         self.microseconds += other.microseconds
         add_counts(self.latencies, other.latencies)
+        self.compared += other.compared
+        self.different += other.different
+        self.distance += other.distance
+        self.skipped += other.skipped
 
 
 @dataclass(slots=True)
@@ -156,6 +164,10 @@ class TrafficAggregate:
                     latency_ms_p50=p50,
                     latency_ms_p95=p95,
                     latency_ms_p99=p99,
+                    compared=sums.compared,
+                    different=sums.different,
+                    mean_distance=sums.distance / sums.compared if sums.compared else None,
+                    skipped=sums.skipped,
                 )
             )
         return InferenceMetrics(window_seconds=window, covered_seconds=covered, revisions=tuple(revisions))

@@ -35,6 +35,10 @@ class TrafficDelta(msgspec.Struct, frozen=True, kw_only=True):
     client_errors: int
     microseconds: int
     latencies: dict[int, int]
+    compared: int = 0
+    different: int = 0
+    distance: float = 0.0
+    skipped: int = 0
 
 
 class HttpDelta(msgspec.Struct, frozen=True, kw_only=True):

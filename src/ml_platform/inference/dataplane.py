@@ -18,6 +18,7 @@ from ml_platform.inference.predictionlog.spool import Record
 from ml_platform.inference.revisions import RevisionManager
 from ml_platform.inference.routing import Key, Route
 from ml_platform.inference.settings import Settings
+from ml_platform.inference.shadowing import Shadows
 from ml_platform.inference.traffic import HttpTally
 
 Headers = Mapping[bytes, bytes]
@@ -50,6 +51,7 @@ class DataPlane:
     def __init__(self, settings: Settings, revisions: RevisionManager, limits: Limits) -> None:
         self.settings = settings
         self._limits = limits
+        self._shadows = Shadows()
         self._revisions = revisions
         self._anonymous = _ANONYMOUS if settings.anonymous else None
         self._prefix = os.urandom(6).hex()
@@ -175,6 +177,15 @@ class DataPlane:
         revision.tally.add(status, len(call.rows), microseconds)
         if status < 400 or status >= 500:
             self._log(call, revision, status, microseconds)
+        if self._revisions.table.shadows and call.predictions is not None and status < 400:
+            self._mirror(call, revision, call.predictions)
+
+    def _mirror(self, call: Call, revision: LiveRevision, predictions: list[Any]) -> None:
+        endpoint = revision.endpoint
+        address = (endpoint.team, endpoint.environment, endpoint.name)
+        for shadow in self._revisions.table.shadows.get(address, ()):
+            if shadow is not revision:
+                self._shadows.ask(shadow, revision, call.request_id, call.rows, call.keys, predictions)
 
     def _log(self, call: Call, revision: LiveRevision, status: int, microseconds: int) -> None:
         rows = call.rows

@@ -72,6 +72,15 @@ def _models(traffic: TrafficAggregate) -> Iterator[str]:
     for labels, identity, _ in histories:
         sums = traffic.window(identity, _ERROR_WINDOW)
         yield f"model_error_rate{{{labels}}} {sums.errors / sums.requests if sums.requests else 0.0}"
+    for name, text in (
+        ("compared", "Predictions of a shadow that were compared with the ones given."),
+        ("different", "Predictions of a shadow that differ from the ones given."),
+        ("skipped", "Requests that a shadow missed."),
+    ):
+        yield from _head(f"model_shadow_{name}_total", "counter", text)
+        for labels, _, history in histories:
+            if history.total.compared or history.total.skipped:
+                yield f"model_shadow_{name}_total{{{labels}}} {getattr(history.total, name)}"
 
 
 def _memory(traffic: TrafficAggregate, status: InferenceStatus) -> Iterator[str]:

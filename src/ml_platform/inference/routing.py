@@ -63,6 +63,7 @@ class RoutingTable:
     version: int
     keys: Mapping[str, Key]
     routes: Mapping[Address, Route]
+    shadows: Mapping[Address, tuple[LiveRevision, ...]]
 
     @property
     def serving(self) -> frozenset[str]:
@@ -70,7 +71,7 @@ class RoutingTable:
         return frozenset(arm.spec.revision_id for route in self.routes.values() for arm in route.arms)
 
 
-EMPTY = RoutingTable(version=-1, keys={}, routes={})
+EMPTY = RoutingTable(version=-1, keys={}, routes={}, shadows={})
 
 
 def build_table(
@@ -81,12 +82,18 @@ def build_table(
     Traffic goes to those with a weight that are loaded. While none of them is, it stays where it was; an
     endpoint that was nowhere yet is answered by a warm revision of weight 0, if it has one.
     """
-    routes = {}
+    routes, shadows = {}, {}
     for endpoint in snapshot.endpoints:
         address = (endpoint.team, endpoint.environment, endpoint.name)
         routes[address] = _route(endpoint, address, live, reasons, previous.routes.get(address))
+        mirrored = [r.revision_id for r in endpoint.revisions if r.shadow and r.revision_id in live]
+        if mirrored:
+            shadows[address] = tuple(live[revision_id] for revision_id in mirrored)
     return RoutingTable(
-        version=snapshot.version, keys={key.token_sha256: _key(key) for key in snapshot.keys}, routes=routes
+        version=snapshot.version,
+        keys={key.token_sha256: _key(key) for key in snapshot.keys},
+        routes=routes,
+        shadows=shadows,
     )
 
 

@@ -31,7 +31,18 @@ def bucket_bounds(bucket: int) -> tuple[int, int]:
 class Tally:
     """Counts of one revision since the last shipment."""
 
-    __slots__ = ("client_errors", "errors", "latencies", "microseconds", "predictions", "requests")
+    __slots__ = (
+        "client_errors",
+        "compared",
+        "different",
+        "distance",
+        "errors",
+        "latencies",
+        "microseconds",
+        "predictions",
+        "requests",
+        "skipped",
+    )
 
     def __init__(self) -> None:
         self.requests = 0
@@ -40,6 +51,16 @@ class Tally:
         self.client_errors = 0
         self.microseconds = 0
         self.latencies: dict[int, int] = {}
+        self.compared = 0
+        self.different = 0
+        self.distance = 0.0
+        self.skipped = 0
+
+    def compare(self, differs: bool, distance: float) -> None:
+        """Counts a prediction of a shadow beside the one that was given."""
+        self.compared += 1
+        self.different += differs
+        self.distance += distance
 
     def add(self, status: int, predictions: int, microseconds: int) -> None:
         self.requests += 1

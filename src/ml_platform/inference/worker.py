@@ -201,7 +201,7 @@ class Worker:
             predictions_dropped=self._log.dropped,
             memory_limit_bytes=self._revisions.residency.budget,
         )
-        traffic = [_delta(live) for live in self._revisions.live if live.tally.requests]
+        traffic = [_delta(live) for live in self._revisions.live if live.tally.requests or live.tally.skipped]
         write_message(self._writer, Report(status=status, traffic=traffic, http=self._http_delta()))
 
     def _http_delta(self) -> HttpDelta | None:
@@ -254,6 +254,10 @@ def _delta(live: LiveRevision) -> TrafficDelta:
         client_errors=tally.client_errors,
         microseconds=tally.microseconds,
         latencies=tally.latencies,
+        compared=tally.compared,
+        different=tally.different,
+        distance=tally.distance,
+        skipped=tally.skipped,
     )
 
 

@@ -22,7 +22,7 @@ from ml_platform.inference.handover.journal import Entry, Journal
 _log = logging.getLogger(__name__)
 _ACCEPTS_A_TURN = 64
 _MAX_WAITING = 4096
-_HOLD_SECONDS = 5.0
+_HOLD_SECONDS = 10.0
 _SWEEP_SECONDS = 0.05
 _LINGER_SECONDS = 1.0
 _MAX_TRIES = 2
