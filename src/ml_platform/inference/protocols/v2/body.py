@@ -16,8 +16,9 @@ from ml_platform.inference.dataplane import Headers
 from ml_platform.inference.decoding import explain
 from ml_platform.inference.errors import InvalidInput, WrongMediaType
 from ml_platform.inference.protocols.http import encode_json
-from ml_platform.inference.protocols.v2.datatypes import Datatype, shown
-from ml_platform.inference.protocols.v2.inputs import RawTensor, Tensor, values_of_json
+from ml_platform.inference.protocols.v2.datatypes import BadTensorError, Datatype, shown
+from ml_platform.inference.protocols.v2.inputs import RawTensor, Tensor
+from ml_platform.inference.protocols.v2.json_values import decode_values
 from ml_platform.inference.protocols.v2.outputs import OutputTensor
 
 JSON_LENGTH = b"inference-header-content-length"
@@ -45,12 +46,11 @@ class JsonTensor(msgspec.Struct):
     data: msgspec.Raw = _NO_DATA
 
     def values(self, datatype: Datatype, count: int, *, nullable: bool) -> Sequence[Any]:
-        where = f"inputs.{shown(self.name)}.data"
         if not self.data:
-            raise InvalidInput(f"{where}: missing")
-        values = values_of_json(self.data, datatype, self.shape, where, nullable=nullable)
+            raise BadTensorError(".data", "missing")
+        values = decode_values(self.data, datatype, self.shape, nullable=nullable)
         if len(values) != count:
-            raise InvalidInput(f"{where}: the shape says {count} values, got {len(values)}")
+            raise BadTensorError(".data", f"the shape says {count} values, got {len(values)}")
         return values
 
 

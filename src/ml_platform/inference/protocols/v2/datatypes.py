@@ -1,5 +1,7 @@
 """The protocol's data types: their ranges, and their values to and from raw bytes.
 
+What is wrong with a tensor is said by its place within it (BadTensorError); `inputs` puts its name before.
+
 Raw tensors are little-endian and row-major; an element of BYTES is its length in four bytes, then its bytes.
 BF16 has no Python value and is left out.
 """
@@ -12,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ml_platform.contracts.bundles import ColumnType
-from ml_platform.inference.errors import InvalidInput
 
 Buffer = bytes | bytearray | memoryview
 
@@ -75,17 +76,35 @@ def shown(name: str) -> str:
     return name if len(name) <= _MOST_NAMED else name[:_MOST_NAMED] + "..."
 
 
-def unpack(datatype: Datatype, data: Buffer, count: int, where: str) -> Sequence[Any]:
-    """The values of a raw tensor; raises InvalidInput, naming `where`, unless it holds just `count`."""
+class BadTensorError(ValueError):
+    """A tensor that is not what it says; `place` is within the tensor, such as `.data[3]`."""
+
+    def __init__(self, place: str, what: str) -> None:
+        super().__init__(f"{place}: {what}")
+
+
+def unpack(datatype: Datatype, data: Buffer, count: int) -> Sequence[Any]:
+    """The values of a raw tensor; raises BadTensorError unless it holds just `count`."""
     if datatype.kind == "text":
-        return _unpack_text(data, count, where)
+        return _unpack_text(bytes(data), count)
     if len(data) != count * datatype.size:
-        raise InvalidInput(
-            f"{where}: {count} values of {datatype.name} are {count * datatype.size} bytes, got {len(data)}"
+        raise BadTensorError(
+            ".data", f"{count} values of {datatype.name} are {count * datatype.size} bytes, got {len(data)}"
         )
     if datatype.kind == "bool" and max(data) > 1:
-        raise InvalidInput(f"{where}: a BOOL is a byte of 0 or 1")
+        raise BadTensorError(".data", "a BOOL is a byte of 0 or 1")
     return struct.unpack(f"<{count}{datatype.code}", data)
+
+
+def texts(elements: Iterable[bytes], place: str) -> list[str]:
+    """The elements of BYTES as text; raises BadTensorError unless they are UTF-8."""
+    values: list[str] = []
+    try:
+        for element in elements:
+            values.append(element.decode())  # noqa: PERF401 - its length says which one is bad
+    except UnicodeDecodeError:
+        raise BadTensorError(f"{place}[{len(values)}]", "expected text in UTF-8") from None
+    return values
 
 
 def pack(datatype: Datatype, values: Sequence[Any]) -> bytes:
@@ -95,30 +114,23 @@ def pack(datatype: Datatype, values: Sequence[Any]) -> bytes:
     return struct.pack(f"<{len(values)}{datatype.code}", *values)
 
 
-def text(data: Buffer, where: str) -> str:
-    """An element of BYTES; raises InvalidInput unless it is UTF-8."""
-    try:
-        return str(data, "utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput(f"{where}: expected text in UTF-8") from None
-
-
-def _unpack_text(data: Buffer, count: int, where: str) -> list[str]:
-    values = []
+def _unpack_text(data: bytes, count: int) -> list[str]:
+    if count == 1 and int.from_bytes(data[:4], "little") == len(data) - 4:  # the usual case, at once
+        return texts((data[4:],), ".data")
+    elements = []
     position, end = 0, len(data)
     for index in range(count):
-        start = position + _LENGTH.size
+        start = position + 4
         if start > end:
-            raise InvalidInput(f"{where}: the shape says {count} elements, the data ends after {index}")
-        position = start + _LENGTH.unpack_from(data, position)[0]
+            raise BadTensorError(".data", f"the shape says {count} elements, the data ends after {index}")
+        position = start + int.from_bytes(data[position:start], "little")
         if position > end:
-            raise InvalidInput(
-                f"{where}[{index}]: an element of {position - start} bytes does not fit the data"
-            )
-        values.append(text(data[start:position], f"{where}[{index}]"))
+            size = position - start
+            raise BadTensorError(f".data[{index}]", f"an element of {size} bytes does not fit the data")
+        elements.append(data[start:position])
     if position != end:
-        raise InvalidInput(f"{where}: {end - position} bytes too many for {count} elements")
-    return values
+        raise BadTensorError(".data", f"{end - position} bytes too many for {count} elements")
+    return texts(elements, ".data")
 
 
 def _framed(elements: Iterable[bytes]) -> Iterable[bytes]:

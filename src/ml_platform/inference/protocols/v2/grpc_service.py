@@ -21,7 +21,7 @@ from ml_platform.inference.dataplane import DEFAULT_ENVIRONMENT, Call, DataPlane
 from ml_platform.inference.errors import InvalidInput, ModelFailed, ServingError, Unauthenticated
 from ml_platform.inference.protocols.http import common_headers, request_id
 from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
-from ml_platform.inference.protocols.v2.datatypes import Datatype, shown, text
+from ml_platform.inference.protocols.v2.datatypes import BadTensorError, Datatype, shown, texts
 from ml_platform.inference.protocols.v2.inputs import RawTensor, Tensor
 from ml_platform.inference.protocols.v2.outputs import OutputTensor
 from ml_platform.inference.protocols.v2.server import (
@@ -38,6 +38,7 @@ SERVICE = "inference.GRPCInferenceService"
 METHOD = "gRPC"
 _GONE = 499
 _MOST_DETAILS = 2000
+_PLACE = ".contents"
 _CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     403: grpc.StatusCode.PERMISSION_DENIED,
@@ -167,25 +168,24 @@ class _TypedTensor:
     def __init__(self, message: pb.ModelInferRequest.InferInputTensor) -> None:
         self.name = message.name
         self.datatype = message.datatype
-        self.shape = message.shape
+        self.shape = message.shape[:]
         self._contents = message.contents
 
     def values(self, datatype: Datatype, count: int, *, nullable: bool) -> Sequence[Any]:
         del nullable  # typed contents have no null
-        where = f"inputs.{shown(self.name)}.contents"
         if datatype.contents is None:
-            raise InvalidInput(f"{where}: {datatype.name} can only be given in raw_input_contents")
+            raise BadTensorError(_PLACE, f"{datatype.name} can only be given in raw_input_contents")
         values = list(getattr(self._contents, datatype.contents))
         if len(values) != count:
-            raise InvalidInput(
-                f"{where}: the shape says {count} values, {datatype.contents} has {len(values)}"
+            raise BadTensorError(
+                _PLACE, f"the shape says {count} values, {datatype.contents} has {len(values)}"
             )
         if datatype.kind == "text":
-            return [text(value, f"{where}[{index}]") for index, value in enumerate(values)]
+            return texts(values, _PLACE)
         if datatype.kind == "int" and datatype.size < 4:
             for index, value in enumerate(values):
                 if not datatype.low <= value <= datatype.high:
-                    raise InvalidInput(f"{where}[{index}]: {value} is no {datatype.name}")
+                    raise BadTensorError(f"{_PLACE}[{index}]", f"{value} is no {datatype.name}")
         return values
 
 
@@ -199,13 +199,12 @@ def _tensors(request: pb.ModelInferRequest) -> Sequence[Tensor]:
         raise InvalidInput(
             f"raw_input_contents: expected one for each of {len(inputs)} inputs, got {len(raw)}"
         )
-    for message in inputs:
+    tensors = []
+    for message, data in zip(inputs, raw, strict=True):
         if message.HasField("contents"):
             raise InvalidInput(f"inputs.{shown(message.name)}: has contents beside raw_input_contents")
-    return [
-        RawTensor(message.name, message.datatype, message.shape, data)
-        for message, data in zip(inputs, raw, strict=True)
-    ]
+        tensors.append(RawTensor(message.name, message.datatype, message.shape[:], data))
+    return tensors
 
 
 def _infer_response(

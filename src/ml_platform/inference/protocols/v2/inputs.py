@@ -10,20 +10,20 @@ stands for a missing value where the signature allows one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import cache
 from math import inf, isfinite, prod
-from typing import Annotated, Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
-from ml_platform.inference.decoding import Decoded, InputColumn, Row, explain
+from ml_platform.inference.decoding import Decoded, InputColumn, Row
 from ml_platform.inference.errors import InvalidInput, TooLarge
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.protocols.v2.datatypes import (
     DATATYPE_OF,
     DATATYPES,
+    BadTensorError,
     Buffer,
     Datatype,
     shown,
@@ -40,7 +40,6 @@ _KINDS = {
     "datetime": ("text",),
 }
 _FLOAT32 = DATATYPES["FP32"]
-_UINT64 = DATATYPES["UINT64"]
 _MOST_LISTED = 20
 
 
@@ -55,7 +54,7 @@ class Tensor(Protocol):
     def shape(self) -> Sequence[int]: ...
 
     def values(self, datatype: Datatype, count: int, *, nullable: bool) -> Sequence[Any]:
-        """Just `count` values, flat; raises InvalidInput. None only where `nullable`."""
+        """Just `count` values, flat, None only where `nullable`; raises BadTensorError."""
         ...
 
 
@@ -72,24 +71,7 @@ class RawTensor:
 
     def values(self, datatype: Datatype, count: int, *, nullable: bool) -> Sequence[Any]:
         del nullable  # raw bytes have no null
-        return unpack(datatype, self.data, count, f"inputs.{shown(self.name)}.data")
-
-
-def values_of_json(
-    data: Buffer | msgspec.Raw, datatype: Datatype, shape: Sequence[int], where: str, *, nullable: bool
-) -> list[Any]:
-    """The values of a tensor in JSON, given flat or nested as the shape says; raises InvalidInput."""
-    try:
-        values: list[Any] = _decoder(datatype.name, nullable)(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if len(shape) != 2 or not _is_nested(data):
-            _refuse_json(error, where)
-        values = _nested_values(data, datatype, shape[1], where, nullable=nullable)
-    if datatype is _UINT64:  # the decoder knows no bound beyond 63 bits
-        for index, value in enumerate(values):
-            if value is not None and value >= 2**64:
-                raise InvalidInput(f"{where}[{index}]: expected int < 2**64")
-    return values
+        return unpack(datatype, self.data, count)
 
 
 def first_value(inputs: Sequence[Tensor], name: str) -> str | None:
@@ -98,7 +80,10 @@ def first_value(inputs: Sequence[Tensor], name: str) -> str | None:
     datatype = DATATYPES.get(tensor.datatype) if tensor is not None else None
     if tensor is None or datatype is None or not tensor.shape or min(tensor.shape) < 1:
         return None
-    value = tensor.values(datatype, prod(tensor.shape), nullable=True)[0]
+    try:
+        value = tensor.values(datatype, prod(tensor.shape), nullable=True)[0]
+    except BadTensorError as error:
+        raise _named(tensor, error) from None
     return str(value) if value is not None else None
 
 
@@ -146,7 +131,10 @@ class InputReader:
                 )
             if shape[0] != rows:
                 rows = self._rows(tensor, rows)
-            columns[position] = self._columns[position].read(tensor, rows)
+            try:
+                columns[position] = self._columns[position].read(tensor, rows)
+            except BadTensorError as error:
+                raise _named(tensor, error) from None
         for position, values in enumerate(columns):
             if values is None:
                 columns[position] = self._default(position) * (rows or 0)
@@ -166,22 +154,26 @@ class InputReader:
         return count
 
     def _matrix(self, tensor: Tensor) -> list[Row]:
-        where, shape, width = f"inputs.{shown(tensor.name)}", tensor.shape, self._width
         if not self._numbers and not self._tensor:
             self._refuse_name(tensor.name)
+        try:
+            return list(zip(*self._slices(tensor), strict=True))
+        except BadTensorError as error:
+            raise _named(tensor, error) from None
+
+    def _slices(self, tensor: Tensor) -> Iterator[Sequence[Any]]:
+        """The columns of a matrix."""
+        shape, width = tensor.shape, self._width
         if len(shape) != 2 or shape[1] != width:
-            raise InvalidInput(f"{where}.shape: expected [rows, {width}], got {_shape(shape)}")
+            raise BadTensorError(".shape", f"expected [rows, {width}], got {_shape(shape)}")
         datatype = DATATYPES.get(tensor.datatype)
         if datatype is None:
             _refuse_datatype(tensor, self._columns[0].datatype)
-        rows = self._rows(tensor)
-        values = tensor.values(datatype, rows * width, nullable=self._nullable)
-        columns = []
+        values = tensor.values(datatype, self._rows(tensor) * width, nullable=self._nullable)
         for index, column in enumerate(self._columns[:width]):
             if datatype.kind not in column.kinds and not (datatype.kind == "float" and column.is_number):
                 _refuse_datatype(tensor, column.datatype)
-            columns.append(column.admit(values[index::width], datatype, f"{where}.{shown(column.name)}"))
-        return list(zip(*columns, strict=True))
+            yield column.admit(values[index::width], datatype, f".{shown(column.name)}")
 
     def _default(self, position: int) -> list[Any]:
         default = self._defaults[position]
@@ -223,14 +215,14 @@ class _Column:
         if datatype is None or datatype.kind not in self.kinds:
             _refuse_datatype(tensor, self.datatype)
         values = tensor.values(datatype, count, nullable=self.nullable)
-        return self.admit(values, datatype, f"inputs.{shown(self.name)}.data")
+        return self.admit(values, datatype, ".data")
 
-    def admit(self, values: Sequence[Any], datatype: Datatype, where: str) -> Sequence[Any]:
-        """The values as the model takes them; raises InvalidInput naming the first that it cannot take."""
+    def admit(self, values: Sequence[Any], datatype: Datatype, place: str) -> Sequence[Any]:
+        """The values as the model takes them; raises BadTensorError at the first that it cannot take."""
         if not self.is_number:
-            return self._each(values, where) if self.input.type == "datetime" else values
+            return self._each(values, place) if self.input.type == "datetime" else values
         if datatype.kind != self.datatype.kind or not self._are_plain(values, datatype):
-            return self._each(values, where)
+            return self._each(values, place)
         return values
 
     def _are_plain(self, values: Sequence[Any], datatype: Datatype) -> bool:
@@ -245,13 +237,13 @@ class _Column:
     def _holds(self, low: float | None, high: float | None) -> bool:
         return low is not None and high is not None and self._low <= low and high <= self._high
 
-    def _each(self, values: Sequence[Any], where: str) -> list[Any]:
+    def _each(self, values: Sequence[Any], place: str) -> list[Any]:
         admitted: list[Any] = []
         for value in values:
             try:
                 admitted.append(self._value(value))
             except ValueError as error:
-                raise InvalidInput(f"{where}[{len(admitted)}]: {error}") from None
+                raise BadTensorError(f"{place}[{len(admitted)}]", str(error)) from None
         return admitted
 
     def _value(self, value: Any) -> Any:
@@ -274,49 +266,12 @@ class _Column:
         return value
 
 
-@cache
-def _decoder(name: str, nullable: bool, *, nested: bool = False) -> Any:
-    datatype = DATATYPES[name]
-    kind: Any = {"bool": bool, "int": int, "float": float, "text": str}[datatype.kind]
-    if datatype.high is not None and datatype is not _UINT64:
-        kind = Annotated[kind, msgspec.Meta(le=datatype.high)]
-    if datatype.low is not None:
-        kind = Annotated[kind, msgspec.Meta(ge=datatype.low)]
-    if nullable:
-        kind = kind | None
-    kind = list.__class_getitem__(kind)
-    if nested:
-        kind = list.__class_getitem__(kind)
-    return msgspec.json.Decoder(kind).decode
-
-
-def _nested_values(
-    data: Buffer | msgspec.Raw, datatype: Datatype, width: int, where: str, *, nullable: bool
-) -> list[Any]:
-    try:
-        rows = _decoder(datatype.name, nullable, nested=True)(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse_json(error, where)
-    for index, row in enumerate(rows):
-        if len(row) != width:
-            raise InvalidInput(f"{where}[{index}]: expected {width} values, got {len(row)}")
-    return [value for row in rows for value in row]
-
-
-def _is_nested(data: Buffer | msgspec.Raw) -> bool:
-    return bytes(memoryview(data)[:64]).replace(b" ", b"").startswith(b"[[")
-
-
-def _refuse_json(error: Exception, where: str) -> NoReturn:
-    if isinstance(error, msgspec.ValidationError):
-        raise InvalidInput(explain(str(error), (), where)) from None
-    raise InvalidInput(f"{where}: not valid JSON: {error}") from None
-
-
 def _refuse_datatype(tensor: Tensor, expected: Datatype) -> NoReturn:
-    raise InvalidInput(
-        f"inputs.{shown(tensor.name)}.datatype: expected {expected.name}, got '{shown(tensor.datatype)}'"
-    )
+    raise BadTensorError(".datatype", f"expected {expected.name}, got '{shown(tensor.datatype)}'")
+
+
+def _named(tensor: Tensor, error: BadTensorError) -> InvalidInput:
+    return InvalidInput(f"inputs.{shown(tensor.name)}{error}")
 
 
 def _moment(value: str) -> datetime:
