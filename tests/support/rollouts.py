@@ -28,10 +28,9 @@ from ml_platform.contracts.bundles import (
     digest_of,
     encode_manifest,
 )
-from ml_platform.contracts.problems import ErrorCode
+from ml_platform.integrations.rollouts.tools import take
 from ml_platform.kit.clock import utc_now
 from ml_platform.kit.db import Database
-from ml_platform.kit.errors import ConflictError
 from ml_platform.kit.ids import new_id
 from ml_platform.kit.storage import ObjectStorage
 from ml_platform.services.deployments import (
@@ -84,20 +83,19 @@ class LinearTools:
         self, version: DeployableVersion, destination: Path, *, features: FeatureRequest | None
     ) -> BuiltBundle:
         self.builds += 1
-        if not destination.is_dir():
-            scratch = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}")
-            scratch.mkdir(parents=True)
-            _write_bundle(scratch, _read(version.source), features)
-            try:
-                scratch.rename(destination)
-            except OSError:
-                assert destination.is_dir()
+        assert not destination.exists()
+        scratch = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}")
+        scratch.mkdir(parents=True)
+        _write_bundle(scratch, _read(version.source), features)
+        scratch.rename(destination)
         digest = digest_of((destination / MANIFEST_NAME).read_bytes())
         return BuiltBundle(destination, digest, "onnx", {"rows": 1}, None, (), reused=False)
 
+    def take(self, bundle: Path, digest: str) -> BuiltBundle:
+        return take(bundle, digest)
+
     def verify(self, bundle: Path, digest: str) -> None:
-        if digest_of((bundle / MANIFEST_NAME).read_bytes()) != digest:
-            raise ConflictError("the bundle is not the one that was built", code=ErrorCode.ARTIFACT_CHANGED)
+        take(bundle, digest)
 
 
 def _read(source: Path) -> dict[str, Any]:

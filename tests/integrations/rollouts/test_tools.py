@@ -1,12 +1,14 @@
 """What a rollout does with a bundle that lies in the storage already."""
 
+import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from ml_platform.contracts.bundles import Column, OnnxGraph, Signature
+from ml_platform.contracts.bundles import Column, OnnxGraph, Signature, encode_manifest
 from ml_platform.contracts.problems import ErrorCode
-from ml_platform.integrations.rollouts import tools
+from ml_platform.integrations.rollouts.tools import take
 from ml_platform.kit.errors import ConflictError
 from tests.inference.support.bundles import Bundle, write_bundle
 
@@ -24,19 +26,28 @@ def bundle(tmp_path: Path) -> Bundle:
     )
 
 
-class TestVerifying:
+class TestTaking:
     def test_the_one_that_was_built_passes(self, bundle: Bundle) -> None:
-        assert tools._checked(bundle.path, bundle.digest) == (bundle.manifest, bundle.digest)
+        taken = take(bundle.path, bundle.digest)
+        assert (taken.path, taken.digest, taken.runtime) == (bundle.path, bundle.digest, "onnx")
+        assert taken.reused
 
     def test_one_with_a_changed_file_is_refused_with_its_remedy(self, bundle: Bundle) -> None:
         (bundle.path / "model.onnx").write_bytes(b"Graph")
-        with pytest.raises(
-            ConflictError, match="b1 was changed in the storage; removed from there"
-        ) as caught:
-            tools._checked(bundle.path, bundle.digest)
+        with pytest.raises(ConflictError, match="b1 was changed in the storage") as caught:
+            take(bundle.path, bundle.digest)
         assert caught.value.code is ErrorCode.ARTIFACT_CHANGED
+        assert "built anew" in (caught.value.hint or "")
+
+    def test_one_whose_manifest_was_made_to_match_the_changed_file_is_refused(self, bundle: Bundle) -> None:
+        (bundle.path / "model.onnx").write_bytes(b"Graph")
+        files = {"model.onnx": hashlib.sha256(b"Graph").hexdigest()}
+        changed = msgspec.structs.replace(bundle.manifest, files=files)
+        (bundle.path / "bundle.json").write_bytes(encode_manifest(changed))
+        with pytest.raises(ConflictError, match="b1 was changed in the storage"):
+            take(bundle.path, bundle.digest)
 
     def test_one_without_a_manifest_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConflictError, match="cannot be read") as caught:
-            tools._checked(tmp_path, None)
+            take(tmp_path, "0" * 64)
         assert caught.value.code is ErrorCode.ARTIFACT_CHANGED

@@ -82,9 +82,6 @@ class BuilderTools:
     def build(
         self, version: DeployableVersion, destination: Path, *, features: FeatureRequest | None
     ) -> BuiltBundle:
-        if destination.is_dir():
-            manifest, digest = _checked(destination, None)
-            return _built(destination, manifest, digest, reason=None, warnings=(), reused=True)
         scratch = destination.with_name(f".{destination.name}.{secrets.token_hex(6)}")
         metadata = {"model": version.model_name, "version": str(version.version)}
         try:
@@ -99,14 +96,22 @@ class BuilderTools:
                 )
             if features is not None:
                 manifest, digest = _with_features(scratch, manifest, features)
-            _move_in(scratch, destination)
+            scratch.rename(destination)  # so that the bundle is there whole or not at all
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         _checked(destination, digest)
         return _built(destination, manifest, digest, reason=made.reason, warnings=made.warnings, reused=False)
 
+    def take(self, bundle: Path, digest: str) -> BuiltBundle:
+        return take(bundle, digest)
+
     def verify(self, bundle: Path, digest: str) -> None:
-        _checked(bundle, digest)
+        take(bundle, digest)
+
+
+def take(bundle: Path, digest: str) -> BuiltBundle:
+    """A bundle that was built before; raises ConflictError unless all of it is what its digest says."""
+    return _built(bundle, _checked(bundle, digest), digest, reason=None, warnings=(), reused=True)
 
 
 def _built(
@@ -142,33 +147,23 @@ def _with_features(
     return changed, digest_of(data)
 
 
-def _move_in(scratch: Path, destination: Path) -> None:
-    """A rename, so that the bundle is there whole or not at all; whoever came first stays."""
-    try:
-        scratch.rename(destination)
-    except OSError:
-        if not destination.is_dir():
-            raise
-
-
-def _checked(bundle: Path, digest: str | None) -> tuple[BundleManifest, str]:
-    """The manifest, after the digest of every file was compared with it."""
+def _checked(bundle: Path, digest: str) -> BundleManifest:
+    """The manifest, after its digest and that of every file were compared with what was built."""
     try:
         data = (bundle / MANIFEST_NAME).read_bytes()
-        found = digest_of(data)
         manifest = decode_manifest(data)
-        same = digest in (None, found) and all(
+        same = digest_of(data) == digest and all(
             _sha256(bundle / name) == expected for name, expected in manifest.files.items()
         )
     except (OSError, BundleError) as error:
         raise ConflictError(f"the bundle cannot be read: {error}", code=ErrorCode.ARTIFACT_CHANGED) from error
     if not same:
         raise ConflictError(
-            f"the bundle is not the one that was built: {bundle.name} was changed in the storage; "
-            "removed from there it is built anew",
+            f"the bundle is not the one that was built: {bundle.name} was changed in the storage",
             code=ErrorCode.ARTIFACT_CHANGED,
+            hint="deploy again: it is built anew from the model's registered artifact",
         )
-    return manifest, found
+    return manifest
 
 
 def _check_reference(path: Path) -> None:

@@ -114,7 +114,11 @@ class ModelTools(Protocol):
         *,
         features: FeatureRequest | None,
     ) -> BuiltBundle:
-        """The bundle at `destination`; one that is complete there already is checked and taken."""
+        """Builds the bundle at `destination`, which does not exist yet and is complete when it does."""
+        ...
+
+    def take(self, bundle: Path, digest: str) -> BuiltBundle:
+        """One that was built before; raises as `verify` does."""
         ...
 
     def verify(self, bundle: Path, digest: str) -> None:

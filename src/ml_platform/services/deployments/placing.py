@@ -1,15 +1,14 @@
 """deploy: the revision becomes desired state, without traffic, and the inference plane loads it."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from sqlalchemy.exc import OperationalError
 
 from ml_platform.contracts.deployments import Environment, RevisionStatus, RolloutStatus, StageName
 from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.access import Work
+from ml_platform.services.deployments.bundles import path_of
 from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.ledger import Outcome, RolloutLedger, failed
 from ml_platform.services.deployments.runner import StageRunner
@@ -145,8 +144,3 @@ class PlacingStage:
             smoke_until=work.clock() + wait + _SMOKE_GRACE,
             created_at=work.clock(),
         )
-
-
-def path_of(uri: str) -> Path:
-    """The path of a `file://` URI."""
-    return Path(unquote(urlsplit(uri).path))

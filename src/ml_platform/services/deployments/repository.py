@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from ml_platform.contracts.deployments import RevisionStatus
 from ml_platform.kit.errors import NotFoundError
 from ml_platform.services.deployments.tables import (
+    BundleRow,
     CanaryStepRow,
     DeploymentRow,
     RevisionRow,
@@ -95,6 +96,19 @@ class DeploymentRepository:
     def revision(self, revision_id: str) -> RevisionRow | None:
         query = select(RevisionRow).where(RevisionRow.team_id == self._team_id, RevisionRow.id == revision_id)
         return self._session.scalars(query).first()
+
+    def bundle(self, key: str) -> BundleRow | None:
+        """What was built under this key."""
+        return self._session.get(BundleRow, (self._team_id, key))
+
+    def is_loaded_from(self, uri: str) -> bool:
+        """Whether a revision that the inference plane holds has its bundle there."""
+        query = select(RevisionRow.id).where(
+            RevisionRow.team_id == self._team_id,
+            RevisionRow.bundle_uri == uri,
+            RevisionRow.status.in_(LOADED),
+        )
+        return self._session.scalars(query).first() is not None
 
     def rollout(self, rollout_id: str) -> RolloutRow:
         query = select(RolloutRow).where(RolloutRow.team_id == self._team_id, RolloutRow.id == rollout_id)

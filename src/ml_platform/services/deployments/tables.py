@@ -115,6 +115,18 @@ class CanaryStepRow(Base):
     finished_at: Mapped[datetime | None]
 
 
+class BundleRow(Base):
+    """The digest that a bundle was built with; `key` says of what it was built, and how."""
+
+    __tablename__ = "bundles"
+
+    team_id: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    uri: Mapped[str]
+    digest: Mapped[str]
+    built_at: Mapped[datetime]
+
+
 class SnapshotVersionRow(Base):
     """The version of the inference plane's desired state: one row, raised with every change of it."""
 

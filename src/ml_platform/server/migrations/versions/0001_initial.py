@@ -75,6 +75,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
     )
     op.create_table(
+        "bundles",
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("uri", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("built_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("team_id", "key", name=op.f("pk_bundles")),
+    )
+    op.create_table(
         "deployments",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("team_id", sa.String(), nullable=False),
@@ -820,6 +829,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_deployments_team")
 
     op.drop_table("deployments")
+    op.drop_table("bundles")
     op.drop_table("audit_head")
     with op.batch_alter_table("audit_events", schema=None) as batch_op:
         batch_op.drop_index("ix_audit_events_team")

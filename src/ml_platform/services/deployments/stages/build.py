@@ -3,6 +3,7 @@
 import msgspec
 
 from ml_platform.kit.strictjson import digest
+from ml_platform.services.deployments import bundles
 from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.stages.context import StageContext
 from ml_platform.services.deployments.stages.validate import ARTIFACT_CHANGED, artifact_problem, features_of
@@ -28,8 +29,8 @@ def build(context: StageContext) -> Outcome:
         "version": version.version,
         "features": msgspec.to_builtins(source.request) if source else None,
     }
-    destination = context.parts.bundles / context.team_id / "bundles" / digest(fields)[:32]
-    bundle = context.parts.tools.build(version, destination, features=source.request if source else None)
+    key = digest(fields)[:32]
+    bundle, problem = bundles.obtain(context, key, version, source.request if source else None)
     return Outcome(
         passed=True,
         evidence={
@@ -40,6 +41,7 @@ def build(context: StageContext) -> Outcome:
             "not_converted_because": bundle.reason,
             "warnings": list(bundle.warnings)[:50],
             "reused": bundle.reused,
+            "rebuilt_because": problem,
             "feature_view": version.feature_view,
             "feature_store": {"project": source.project, "path": source.path} if source else None,
         },
