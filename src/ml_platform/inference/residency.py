@@ -190,15 +190,14 @@ class Residency:
         need = min(need, self.budget) if self.budget else need
         await self._make_room(model, need)
         try:
-            started = time.perf_counter()
-            runtime = await self._loader.load(model.uri, model.live.spec.bundle_digest)
+            runtime, seconds = await self._loader.load(model.uri, model.live.spec.bundle_digest)
             try:
                 model.memory = await self._checked(model, runtime)
             except BaseException:
                 await runtime.close()
                 raise
             model.loads += 1
-            model.seconds = time.perf_counter() - started
+            model.seconds = seconds
             if model.urgent:
                 model.live.used = time.perf_counter_ns()
             model.live.batcher = Batcher(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +53,19 @@ class RuntimeLoader:
         """Brings the bundle to this server's disk; raises BundleError with the reason."""
         return await asyncio.get_running_loop().run_in_executor(self._fetches, self._prepare, uri, digest)
 
-    async def load(self, uri: str, digest: str) -> Runtime:
-        """The runtime, ready to predict; raises BundleError with the reason.
+    async def load(self, uri: str, digest: str) -> tuple[Runtime, float]:
+        """The runtime, ready to predict, and the seconds that it took; raises BundleError with the reason.
 
-        Every file is checked against its digest first, each time.
+        Every file is checked against its digest first, each time. Waiting for others is no part of the time.
         """
         loop = asyncio.get_running_loop()
-        directory, manifest = await loop.run_in_executor(self._loads, self._bundles.load, uri, digest)
+        directory, manifest, checked = await loop.run_in_executor(self._loads, self._check, uri, digest)
         if manifest.runtime == "onnx":
-            return await loop.run_in_executor(self._loads, self._open_onnx, directory, manifest)
-        return await self._load_pyfunc(directory, manifest)
+            onnx, opened = await loop.run_in_executor(self._loads, self._open_onnx, directory, manifest)
+            return onnx, checked + opened
+        started = time.perf_counter()
+        isolated = await self._load_pyfunc(directory, manifest)
+        return isolated, checked + time.perf_counter() - started
 
     def close(self) -> None:
         for executor in (self._fetches, self._loads, self._builds, self._apart):
@@ -80,9 +84,15 @@ class RuntimeLoader:
         overhead = min(4 * size, 4 * _MIB) if manifest.runtime == "onnx" else _PYFUNC_BYTES
         return Prepared(manifest, columns, size, size + overhead)
 
-    def _open_onnx(self, directory: Path, manifest: BundleManifest) -> OnnxRuntime:
+    def _check(self, uri: str, digest: str) -> tuple[Path, BundleManifest, float]:
+        started = time.perf_counter()
+        directory, manifest = self._bundles.load(uri, digest)
+        return directory, manifest, time.perf_counter() - started
+
+    def _open_onnx(self, directory: Path, manifest: BundleManifest) -> tuple[OnnxRuntime, float]:
+        started = time.perf_counter()
         size = sum((directory / name).stat().st_size for name in manifest.files)
-        return OnnxRuntime(directory, manifest, self._apart, size)
+        return OnnxRuntime(directory, manifest, self._apart, size), time.perf_counter() - started
 
     async def _load_pyfunc(self, directory: Path, manifest: BundleManifest) -> PyfuncRuntime:
         settings = self._settings
