@@ -18,7 +18,7 @@ ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform and look at its times.
 WHOLE := tests/server/test_openapi_fuzz.py tests/e2e
 
-.PHONY: help setup demo test test-quick fuzz check fmt bench-api bench-tracking bench-features bench-serving openapi migration chaos-inference clean
+.PHONY: help setup demo test test-quick fuzz check fmt bench-api bench-tracking bench-features bench-models bench-serving openapi migration soak-inference clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ test-quick: $(READY) ## Run what takes less than ten seconds a test, on SQLite a
 	@$(RUN)/python -m pytest -m "not slow and not postgres" $(PYTEST_ARGS)
 
 FUZZ_EXAMPLES ?= 100
-CHAOS_SECONDS ?= 600
+SOAK_SECONDS ?= 1800
 
 fuzz: $(READY) ## Send generated requests to every operation, on both databases (FUZZ_EXAMPLES of each kind)
 	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN)/python -m pytest tests/server/test_openapi_fuzz.py -s -o timeout=0
@@ -70,14 +70,17 @@ bench-api: $(READY) ## Measure the API under 100 users
 bench-tracking: $(READY) ## Measure tracking beside a stock MLflow server
 	@$(RUN)/python benchmarks/tracking/run.py
 
+bench-models: $(READY) ## Measure 200 models in one inference server beside one
+	@$(RUN)/python benchmarks/models/run.py
+
 bench-features: $(READY) ## Measure feature reads and joins beside Feast
 	@$(RUN)/python benchmarks/features/run.py
 
 bench-serving: $(READY) ## Measure predictions beside FastAPI, MLflow, MLServer, KServe, BentoML, LitServe and Ray
 	@$(RUN)/python benchmarks/serving/run.py $(BENCH_ARGS)
 
-chaos-inference: $(READY) ## Kill inference workers for ten minutes at half load (CHAOS_SECONDS)
-	@PYTHONPATH=. $(RUN)/python benchmarks/inference_chaos/run.py --seconds $(CHAOS_SECONDS)
+soak-inference: $(READY) ## Kill inference workers and swap models for half an hour at half load (SOAK_SECONDS)
+	@PYTHONPATH=. $(RUN)/python benchmarks/inference_soak/run.py --seconds $(SOAK_SECONDS)
 
 clean: ## Remove the environment and caches
 	@rm -rf $(VENV) $(TOOLS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
