@@ -14,6 +14,8 @@ import msgspec
 from ml_platform.contracts.serving import WorkerStatus
 
 MAX_LINE = 256 * 1024 * 1024
+FLUSH_SECONDS = 60.0
+"""The longest that a flush of the prediction log takes, all its parts included."""
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):

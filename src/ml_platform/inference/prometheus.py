@@ -7,7 +7,7 @@ from typing import get_args
 
 from ml_platform.contracts.serving import InferenceStatus, RevisionState
 from ml_platform.inference.aggregate import TrafficAggregate
-from ml_platform.inference.predictionlog.keeper import LogMetrics
+from ml_platform.inference.predictionlog.metrics import LogMetrics
 from ml_platform.inference.traffic import bucket_bounds
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -146,21 +146,9 @@ def _server(status: InferenceStatus) -> Iterator[str]:
 
 
 def _prediction_log(log: LogMetrics) -> Iterator[str]:
-    for name, kind, value, text in (
-        ("rows_total", "counter", log.rows, "Predictions that were written to Parquet."),
-        (
-            "dropped_total",
-            "counter",
-            log.dropped,
-            "Predictions that there was no room for, on disk or in memory.",
-        ),
-        ("unreadable_total", "counter", log.unreadable, "Requests that do not fit their columns."),
-        ("failures_total", "counter", log.failures, "Rolls that failed and are tried again."),
-        ("deleted_days_total", "counter", log.days_deleted, "Days that were deleted for their age or size."),
-        ("spool_bytes", "gauge", log.spool_bytes, "What waits on disk to become Parquet."),
-    ):
-        yield from _head(f"prediction_log_{name}", kind, text)
-        yield f"prediction_log_{name} {value}"
+    for name, kind, value, text in log.samples():
+        yield from _head(name, kind, text)
+        yield f"{name} {value}"
 
 
 def _head(name: str, kind: str, text: str) -> tuple[str, str]:

@@ -95,6 +95,15 @@ class Settings:
         32 * 1024 * _MIB, "size of the Parquet log beyond which its oldest days are deleted; 0 is no limit"
     )
 
+    events_url: str = _option("", "address that logged requests are sent to as CloudEvents; empty sends none")
+    events_mode: str = _option(
+        "batch", "form of the events: batch (JSON, many at once), structured or binary"
+    )
+    events_token_file: str = _option("", "file that holds the bearer token for that address")
+    events_bytes: int = _option(
+        256 * _MIB, "most that may wait on disk to be sent; beyond it requests are not sent"
+    )
+
     @property
     def state(self) -> Path:
         return Path(self.state_dir).expanduser()
@@ -110,6 +119,10 @@ class Settings:
     @property
     def spool(self) -> Path:
         return self.state / "predictions" / "spool"
+
+    @property
+    def events(self) -> Path:
+        return self.state / "predictions" / "events"
 
     @property
     def prediction_log(self) -> Path:

@@ -96,6 +96,7 @@ class Supervisor:
             tasks = [asyncio.create_task(self._keep(n, keeper)) for n in range(self._settings.worker_count)]
             keeper.start()
             housekeeping = asyncio.create_task(self._keep_house())
+            emitting = asyncio.create_task(self._log.emit())
             if puller is not None:
                 puller.start()
             await self._stopping.wait()
@@ -106,9 +107,10 @@ class Supervisor:
             keeper.close()
             if grpc_port is not None:
                 grpc_port.close()
-            housekeeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await housekeeping
+            for task in (housekeeping, emitting):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             with contextlib.suppress(FlushError):  # the roller said why; the spool stays for the next start
                 await self._log.roll()
 

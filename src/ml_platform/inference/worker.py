@@ -26,6 +26,7 @@ from ml_platform.contracts.serving import SnapshotError, WorkerStatus
 from ml_platform.inference.app import InferenceApp
 from ml_platform.inference.bundlestore import BundleStore
 from ml_platform.inference.channel import (
+    FLUSH_SECONDS,
     MAX_LINE,
     Answer,
     Ask,
@@ -44,7 +45,6 @@ from ml_platform.inference.features import open_online_features
 from ml_platform.inference.handover.connection import AnsweringProtocol, Connections
 from ml_platform.inference.limits import Limits
 from ml_platform.inference.live import LiveRevision
-from ml_platform.inference.predictionlog.keeper import FLUSH_SECONDS
 from ml_platform.inference.predictionlog.writer import PredictionLog
 from ml_platform.inference.protocols.v2.grpc_server import start_grpc, stop_grpc
 from ml_platform.inference.revisions import RevisionManager

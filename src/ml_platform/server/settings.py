@@ -45,6 +45,15 @@ class InferenceSettings(BaseModel):
     )
     workers: int = Field(default=1, ge=1, le=256, description="Processes that serve")
     public_url: str | None = Field(default=None, description="The address callers use, if it is another")
+    events_url: SecretStr | None = Field(
+        default=None, description="Address that logged requests are sent to as CloudEvents; none by default"
+    )
+    events_mode: str = Field(
+        default="batch", pattern="^(batch|structured|binary)$", description="Form of those events"
+    )
+    events_token_file: Path | None = Field(
+        default=None, description="File with the bearer token for that address"
+    )
     log_retention_days: float = Field(
         default=90,
         ge=0,

@@ -1,4 +1,4 @@
-"""The parent's side of the prediction log: rolls what is complete, and everything when it is asked to.
+"""The parent's side of the prediction log: rolls what is complete, everything when it is asked to, and emits.
 
 Rolls come one after the other: whoever waits for one knows that what was complete before is Parquet then.
 """
@@ -6,46 +6,37 @@ Rolls come one after the other: whoever waits for one knows that what was comple
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 
 import msgspec
 
 from ml_platform.inference.channel import Flush, Flushed, write_message
+from ml_platform.inference.predictionlog.metrics import LogMetrics
+from ml_platform.inference.predictionlog.outbox import read_state
 from ml_platform.inference.predictionlog.retention import prune
+from ml_platform.inference.predictionlog.sink import MODES, URL_VARIABLE, check_url
 from ml_platform.inference.predictionlog.spool import has_begun_before, has_complete, spooled_bytes
 from ml_platform.inference.settings import Settings
-
-FLUSH_SECONDS = 60.0
-"""The longest that a flush takes, all its parts included."""
 
 _log = logging.getLogger(__name__)
 _WORKER_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 _TRIES = 5
 _LONGEST_PAUSE = 60.0
+_FIRST_PAUSE = 0.5
 _PRUNE_SECONDS = 600.0
+_SINK_SECONDS = 3.0
 
 
 class FlushError(Exception):
     """Not everything is Parquet; the message says what stands in the way. Nothing is lost by it."""
-
-
-@dataclass(slots=True)
-class LogMetrics:
-    """What the log did since this parent started."""
-
-    rows: int = 0
-    dropped: int = 0
-    unreadable: int = 0
-    failures: int = 0
-    days_deleted: int = 0
-    spool_bytes: int = 0
 
 
 class LogKeeper:
@@ -60,6 +51,11 @@ class LogKeeper:
         self._pause = self._not_before = 0.0
         self._pruned = -_PRUNE_SECONDS
         self._metrics = LogMetrics()
+        if settings.events_url:
+            check_url(settings.events_url)
+            if settings.events_mode not in MODES:
+                raise ValueError(f"events_mode: expected one of {', '.join(MODES)}")
+            settings.events.mkdir(parents=True, exist_ok=True)
 
     async def keep(self) -> None:
         """What is to be done now and then; after a failed roll, with growing pauses."""
@@ -76,6 +72,42 @@ class LogKeeper:
             self._pruned = now
             await asyncio.to_thread(self._prune)
 
+    async def emit(self) -> None:
+        """Keeps the process alive that sends events, where there is somebody to send them to; until cancelled."""
+        pause = _FIRST_PAUSE
+        while self._settings.events_url:
+            began = time.monotonic()
+            code = await self._run_sink()
+            lived = time.monotonic() - began
+            pause = _FIRST_PAUSE if lived > _LONGEST_PAUSE else min(pause * 2, _LONGEST_PAUSE)
+            _log.error("the process that sends events ended with %d; starting it again", code)
+            await asyncio.sleep(pause)
+
+    async def _run_sink(self) -> int:
+        settings = self._settings
+        command = [sys.executable, "-m", "ml_platform.inference.predictionlog.sink"]
+        arguments = ["--spool", str(settings.spool), "--events", str(settings.events)]
+        arguments += ["--mode", settings.events_mode]
+        if settings.events_token_file:
+            arguments += ["--token-file", settings.events_token_file]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            env=os.environ | {URL_VARIABLE: settings.events_url},
+        )
+        assert process.stdin is not None
+        try:
+            return await process.wait()
+        except asyncio.CancelledError:
+            process.stdin.close()  # it ends then, also when we are killed; what has not arrived stays
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _SINK_SECONDS)
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            raise
+
     async def roll(self) -> None:
         """Turns complete segments into Parquet; raises FlushError when they could not be."""
         settings = self._settings
@@ -84,6 +116,9 @@ class LogKeeper:
                 return
             command = [sys.executable, "-m", "ml_platform.inference.predictionlog.roll"]
             arguments = ["--spool", str(settings.spool), "--root", str(settings.prediction_log)]
+            if settings.events_url:
+                arguments += ["--events", str(settings.events)]
+                arguments += ["--events-bytes", str(settings.events_bytes)]
             process = await asyncio.create_subprocess_exec(
                 *command, *arguments, stdout=asyncio.subprocess.PIPE
             )
@@ -99,6 +134,7 @@ class LogKeeper:
             done = msgspec.json.decode(told)
             self._metrics.rows += done["rows"]
             self._metrics.unreadable += done["unreadable"]
+            self._metrics.events_dropped += 2 * done["unsent"]
 
     async def flush(self, workers: Sequence[asyncio.StreamWriter]) -> None:
         """Makes Parquet of everything that was answered until now; raises FlushError."""
@@ -135,6 +171,9 @@ class LogKeeper:
 
     def metrics(self) -> LogMetrics:
         self._metrics.spool_bytes = spooled_bytes(self._settings.spool)
+        if self._settings.events_url:
+            self._metrics.events_bytes = spooled_bytes(self._settings.events)
+            self._metrics.events = read_state(self._settings.events)
         return self._metrics
 
     def _prune(self) -> None:

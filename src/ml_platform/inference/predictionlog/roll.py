@@ -30,6 +30,7 @@ from ml_platform.inference.predictionlog.spool import (
     SegmentHeader,
     read_segment,
     remove_drafts,
+    spooled_bytes,
     sync_directory,
     take_complete,
 )
@@ -42,27 +43,36 @@ _json = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Rolled:
-    """What became of some segments: rows that are Parquet now, and requests that could not be read."""
+    """What became of some segments.
+
+    Rows that are Parquet now, requests that could not be read, requests whose events there was no room for.
+    """
 
     rows: int = 0
     unreadable: int = 0
+    unsent: int = 0
 
 
-def roll(spool: Path, root: Path, events: Path | None = None) -> Rolled:
-    """Rolls every complete segment; those that stand as Parquet are removed, or handed on to `events`."""
+def roll(spool: Path, root: Path, events: Path | None = None, events_bytes: int = 0) -> Rolled:
+    """Rolls every complete segment; those that stand as Parquet are removed, or handed on to `events`.
+
+    Where `events_bytes` wait already the newest are not handed on, as everywhere in this log.
+    """
     remove_drafts(spool)
     rolled = Rolled()
     for path, file in take_complete(spool):
         try:
-            _roll_segment(path, file, root, rolled)
+            requests = _roll_segment(path, file, root, rolled)
         except msgspec.DecodeError as error:  # of another version of ours: kept for a person to look at
             _log.error("%s cannot be read and is set aside: %s", path.name, error)
             path.rename(path.with_suffix(".unreadable"))
             continue
-        if events is None:
-            path.unlink()
-        else:
+        if events is not None and spooled_bytes(events) + path.stat().st_size <= events_bytes:
             path.rename(events / path.name)
+            continue
+        if events is not None:
+            rolled.unsent += requests
+        path.unlink()
     return rolled
 
 
@@ -81,15 +91,17 @@ def partition(root: Path, header: SegmentHeader, day: int) -> Path:
     return root.joinpath(*(f"{name}={quote(value, safe='')}" for name, value in parts), f"date={date}")
 
 
-def _roll_segment(path: Path, file: IO[bytes], root: Path, rolled: Rolled) -> None:
-    """Writes drafts beside their final names, then publishes them all.
+def _roll_segment(path: Path, file: IO[bytes], root: Path, rolled: Rolled) -> int:
+    """Writes drafts beside their final names, then publishes them all; how many requests there are.
 
     A final name follows from the segment, the revision and the day alone: after a crash at any point the
     segment is still there, and rolling it again replaces what it had published.
     """
     writers: dict[tuple[int, int], tuple[pq.ParquetWriter, Path]] = {}
+    requests = 0
     try:
         for number, header, day, records in _batches(file):
+            requests += len(records)
             table = _readable(header, records, rolled)
             if (number, day) not in writers:
                 directory = partition(root, header, day)
@@ -110,6 +122,7 @@ def _roll_segment(path: Path, file: IO[bytes], root: Path, rolled: Rolled) -> No
                 writer.close()
             draft.unlink(missing_ok=True)
         raise
+    return requests
 
 
 def _batches(file: IO[bytes]) -> Iterable[tuple[int, SegmentHeader, int, list[Record]]]:
@@ -197,10 +210,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--spool", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--events", type=Path)
+    parser.add_argument("--events-bytes", type=int, default=0)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     try:
-        rolled = roll(options.spool, options.root, options.events)
+        rolled = roll(options.spool, options.root, options.events, options.events_bytes)
     except OSError as error:
         _log.error("the prediction log cannot be written: %s", error)
         return 1

@@ -195,23 +195,29 @@ def read_segment(file: IO[bytes], start: int = 0) -> Iterator[Batch]:
     """
     decoder = msgspec.msgpack.Decoder(list[Record])
     headers: dict[int, SegmentHeader] = {}
-    while (payload := _read_frame(file)) is not None:
+    while (payload := _read_frame(file, start)) is not None:
         kind, number = _KIND.unpack_from(payload)
         content, end = memoryview(payload)[_KIND.size :], file.tell()
         if kind == _HEADER:
             headers[number] = msgspec.json.decode(content, type=SegmentHeader)
-        elif end > start:
+        elif content and end > start:
             if kind != _RECORDS or number not in headers:
                 raise msgspec.DecodeError(f"a frame of kind {kind!r} for header {number}")
             yield Batch(number, headers[number], decoder.decode(content), end)
 
 
-def _read_frame(file: IO[bytes]) -> bytes | None:
+def _read_frame(file: IO[bytes], start: int = 0) -> bytes | None:
+    """A frame's payload; of records that end by `start`, which were whole already, the kind and number alone."""
     head = file.read(_FRAME.size)
     if len(head) < _FRAME.size:
         return None
     length, check = _FRAME.unpack(head)
     if not _KIND.size <= length <= _MAX_FRAME:
         return None
-    payload = file.read(length)
+    payload = file.read(_KIND.size)
+    rest = length - len(payload)
+    if payload[:1] == _RECORDS and file.tell() + rest <= start:
+        file.seek(rest, os.SEEK_CUR)
+        return payload
+    payload += file.read(rest)
     return payload if len(payload) == length and zlib.crc32(payload) == check else None

@@ -39,7 +39,7 @@ def children_of(settings: Settings) -> list[Child]:
         Child(
             "inference",
             _inference_command(settings),
-            {},
+            _inference_environment(settings),
             Watch("inference", partial(_inference_answers, settings), settings.inference.hang_seconds),
         ),
     ]
@@ -93,4 +93,14 @@ def _inference_command(settings: Settings) -> list[str]:
         _ROLL_SECONDS,
         "--log-retention-days",
         str(settings.inference.log_retention_days),
+        "--events-mode",
+        settings.inference.events_mode,
+        "--events-token-file",
+        str(settings.inference.events_token_file or ""),
     ]
+
+
+def _inference_environment(settings: Settings) -> dict[str, str]:
+    """What is no argument, which everybody on the machine can read."""
+    url = settings.inference.events_url
+    return {} if url is None else {"MLOPS_INFERENCE_EVENTS_URL": url.get_secret_value()}
