@@ -8,8 +8,9 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
-from ml_platform.contracts.bundles import BundleError, BundleManifest
+from ml_platform.contracts.bundles import BundleError, BundleManifest, FeatureRequest
 from ml_platform.contracts.serving import (
     FeatureStore,
     RevisionState,
@@ -103,6 +104,7 @@ class RevisionManager:
         self.residency = Residency(settings, loader, self._noticed)
         self._snapshot: Snapshot | None = None
         self._entries: dict[str, _Entry] = {}
+        self._decoders: WeakValueDictionary[tuple[InputColumn, ...], InputDecoder] = WeakValueDictionary()
         self._routed: tuple[dict[str, LiveRevision], dict[str, str]] = ({}, {})
         self._live: list[LiveRevision] = []
         self._closing: set[asyncio.Task[None]] = set()
@@ -236,12 +238,21 @@ class RevisionManager:
             endpoint=entry.endpoint,
             spec=entry.spec,
             manifest=manifest,
-            decoder=InputDecoder(prepared.columns, manifest.features, self._settings.max_rows),
+            decoder=self._decoder(prepared.columns, manifest.features),
             lookups=await self._features(wanted.store, manifest, prepared.columns),
             log=self._log.revision(log_header(entry.endpoint, entry.spec, manifest)),
         )
         self._live.append(live)
         return live, self.residency.add(live, wanted.uri, prepared)
+
+    def _decoder(self, columns: tuple[InputColumn, ...], features: FeatureRequest | None) -> InputDecoder:
+        """One for all that take the same columns, as versions of a model do: it is small, and stays in cache."""
+        if features is not None:
+            return InputDecoder(columns, features, self._settings.max_rows)
+        found = self._decoders.get(columns)
+        if found is None:
+            found = self._decoders[columns] = InputDecoder(columns, None, self._settings.max_rows)
+        return found
 
     async def _features(
         self, store: FeatureStore | None, manifest: BundleManifest, columns: tuple[InputColumn, ...]

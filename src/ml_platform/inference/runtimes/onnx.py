@@ -99,7 +99,7 @@ class OnnxRuntime:
         """The arrays of one row, made once: filling them takes a fifth of the time of making them."""
         if self._matrix:
             array = np.zeros((1, len(self._feeds)), dtype=self._feeds[0][1])
-            return {self._matrix: array}, [array[:, index : index + 1] for index in range(len(self._feeds))]
+            return {self._matrix: array}, [array]
         arrays = {name: np.zeros((1, 1), dtype=dtype) for name, dtype in self._feeds}
         return arrays, list(arrays.values())
 
@@ -108,8 +108,11 @@ class OnnxRuntime:
         for index, fill in self._fills:
             if row[index] is None:
                 row = (*row[:index], fill, *row[index + 1 :])
-        for cell, value in zip(self._cells, row, strict=True):
-            cell[0, 0] = value
+        if self._matrix:
+            self._cells[0][0] = row
+        else:
+            for cell, value in zip(self._cells, row, strict=True):
+                cell[0, 0] = value
         return self._one
 
     def _feed(self, rows: Sequence[Row]) -> dict[str, Any]:
