@@ -13,8 +13,9 @@ import pytest
 from ml_platform.inference.errors import InvalidInput, NotFound, Unavailable
 
 from .support.bundles import Bundle, build_heavy, build_linear, build_mischief, copy_bundle
-from .support.control import endpoint, revision
+from .support.control import endpoint, revision, snapshot
 from .support.plane import only, running, until
+from .support.server import eventually
 
 _MIB = 1024 * 1024
 _HEAVY = 8
@@ -395,3 +396,40 @@ def commands() -> list[list[str]]:
         with contextlib.suppress(psutil.Error):
             found.append(child.cmdline())
     return found
+
+
+class TestReport:
+    def test_counts_loads_and_evictions_over_workers_that_come_and_go(
+        self, control, make_server, heavy, tmp_path
+    ):
+        names = [f"m{number}" for number in range(4)]
+        control.publish(snapshot(1, *endpoints(heavy[:4])))
+        server = make_server(load="lazy", memory_bytes=20 * _MIB).start()
+        server.has_applied(control.snapshot)
+        for name in names:
+            assert server.predict([[1.0]], name).status_code == 200
+
+        def counted() -> dict[str, float]:
+            lines = [line for line in server.get("/metrics").text.splitlines() if line.startswith("model_")]
+            return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+        found = counted()
+        for number in range(4):
+            assert found[f'model_loads_total{{revision="rev-{number}"}}'] == 1
+            assert found[f'model_load_failures_total{{revision="rev-{number}"}}'] == 0
+            assert found[f'model_load_seconds{{revision="rev-{number}"}}'] > 0
+        assert found['model_evictions_total{revision="rev-0"}'] == 1
+        assert found['model_memory_bytes{revision="rev-0"}'] == 0
+        assert found['model_memory_bytes{revision="rev-3"}'] >= _HEAVY * _MIB
+        assert f"inference_memory_limit_bytes {20 * _MIB}" in server.get("/metrics").text
+        (worker,) = server.status().workers
+        assert worker.memory_limit_bytes == 20 * _MIB
+        assert sum(r.memory_bytes for r in worker.revisions) <= 20 * _MIB
+        assert {r.state for r in worker.revisions} == {"idle", "ready"}
+
+        server.kill_worker(worker.pid)
+        eventually(lambda: server.status().workers[0].pid != worker.pid, "another worker")
+        server.has_applied(control.snapshot)
+        assert server.predict([[1.0]], "m0").json() == {"predictions": [1.0]}
+        eventually(lambda: counted()['model_loads_total{revision="rev-0"}'] == 2, "the sum of both workers")
+        assert counted()['model_evictions_total{revision="rev-0"}'] == 1
