@@ -35,6 +35,7 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the REST protocols [8081]")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="Port of gRPC [off]")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes [one a core]")] = None,
     keys_file: Annotated[
         Path | None, typer.Option(help="JSON list of the keys that may ask for predictions")
@@ -64,7 +65,14 @@ def serve(
     if state_dir or not _in_environment("STATE_DIR"):
         arguments += ["--state-dir", str(state_dir or _state_of(directory))]
     # What is not given is left to the server's environment and its defaults.
-    given = {"host": host, "port": port, "workers": workers, "model-name": model_name, "keys-file": keys_file}
+    given = {
+        "host": host,
+        "port": port,
+        "grpc-port": grpc_port,
+        "workers": workers,
+        "model-name": model_name,
+        "keys-file": keys_file,
+    }
     for name, value in given.items():
         if value is not None:
             arguments += [f"--{name}", str(value)]
