@@ -18,7 +18,7 @@ ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform and look at its times.
 WHOLE := tests/server/test_openapi_fuzz.py tests/e2e
 
-.PHONY: help setup demo test test-quick fuzz check fmt bench-api bench-tracking bench-features bench-models bench-serving openapi migration soak-inference clean
+.PHONY: help setup demo test test-quick fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-models bench-serving openapi migration soak-inference clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -45,6 +45,11 @@ SOAK_SECONDS ?= 1800
 
 fuzz: $(READY) ## Send generated requests to every operation, on both databases (FUZZ_EXAMPLES of each kind)
 	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN)/python -m pytest tests/server/test_openapi_fuzz.py -s -o timeout=0
+
+FUZZ_PAYLOADS ?= 100000
+
+fuzz-inference: $(READY) ## Send bad payloads over V1, V2 and gRPC (FUZZ_PAYLOADS of them), and report
+	@FUZZ_PAYLOADS=$(FUZZ_PAYLOADS) FUZZ_REPORT=benchmarks/reports/fuzz_inference.md $(RUN)/python -m pytest tests/inference/v2/test_fuzz.py -q -o timeout=0
 
 check: $(READY) ## Lint, types, layers, lock file, generated files
 	@"$$(./scripts/setup.sh --print-uv)" lock --check --quiet || { echo "uv.lock is not what pyproject.toml asks for: run 'uv lock'" >&2; exit 1; }

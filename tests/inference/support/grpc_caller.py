@@ -1,5 +1,6 @@
 """A caller of gRPC without any client's help: bytes of the published messages over a plain channel."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -28,8 +29,8 @@ FIELDS = {
 class GrpcCaller:
     """Asks as the caller of team acme; errors are raised as `grpc.RpcError`."""
 
-    def __init__(self, port: int) -> None:
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+    def __init__(self, port: int, options: Sequence[tuple[str, Any]] = ()) -> None:
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
 
     def close(self) -> None:
         self.channel.close()

@@ -1,17 +1,19 @@
 """V2 over gRPC: typed and raw contents, addresses, statuses, and messages that must be refused."""
 
 import gzip
+import json
 import socket
 import struct
+import sys
 
 import grpc
 import pytest
 
 from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
-from tests.inference.support.control import ADMIN, CALLER
+from tests.inference.support.control import ADMIN, CALLER, endpoint, revision, snapshot
 from tests.inference.support.grpc_caller import GrpcCaller, typed, values_of
 from tests.inference.support.server import eventually
-from tests.inference.support.tensors import KINDS, TYPES, raw, tensor, types_inputs
+from tests.inference.support.tensors import KINDS, TYPES, RestCaller, raw, tensor, types_inputs
 
 CODE = grpc.StatusCode
 MODEL_METHODS = ["ModelReady", "ModelMetadata", "ModelInfer"]
@@ -256,8 +258,6 @@ class TestBadInput:
 
 class TestPort:
     def test_is_shared_by_all_workers_and_survives_one(self, make_server, control, one):
-        from tests.inference.support.control import endpoint, revision, snapshot
-
         control.publish(snapshot(1, endpoint(revision(one, "rev-1"), name="one")))
         server = make_server(workers=2, grpc_port=0).start()
         server.has_applied(control.snapshot)
@@ -290,6 +290,67 @@ class TestPort:
             ):
                 server.start()
 
+    def test_loses_no_request_of_a_client_that_retries_when_a_worker_is_killed(
+        self, make_server, control, one
+    ):
+        control.publish(snapshot(1, endpoint(revision(one, "rev-1"), name="one")))
+        server = make_server(workers=2, grpc_port=0).start()
+        server.has_applied(control.snapshot)
+        policy = {
+            "maxAttempts": 5,
+            "initialBackoff": "0.05s",
+            "maxBackoff": "1s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
+        config = {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}
+        options = [("grpc.service_config", json.dumps(config)), ("grpc.use_local_subchannel_pool", 1)]
+        callers = [GrpcCaller(server.grpc_port, options) for _ in range(6)]
+        request = typed([tensor("x0", "FP64", [1.0])], "one")
+        for number in range(600):
+            if number == 200:  # some of the connections are its own
+                server.kill_worker(server.worker_pids()[0])
+            assert values_of(callers[number % 6].infer(request).outputs[0]) == [2.0]
+        for caller in callers:
+            caller.close()
+
+    def test_serves_models_in_processes_of_their_own_and_those_that_end(self, make_server, control, mischief):
+        control.publish(snapshot(1, endpoint(revision(mischief, "rev-1"), name="mischief")))
+        server = make_server(grpc_port=0, pyfunc_python=sys.executable).start()
+        server.has_applied(control.snapshot)
+        calls = GrpcCaller(server.grpc_port)
+
+        def ask(command: str) -> list:
+            inputs = [tensor("command", "BYTES", [command]), tensor("value", "FP64", [2.0])]
+            return values_of(calls.infer(typed(inputs, "mischief")).outputs[0])
+
+        assert ask("answer") == [4.0]
+        assert refusal(lambda: ask("exit")).code() == CODE.UNAVAILABLE
+        assert refusal(lambda: ask("answer")).code() == CODE.UNAVAILABLE
+        eventually(lambda: not isinstance(_tried(lambda: ask("answer")), grpc.RpcError), "the model again")
+        calls.close()
+
+    def test_serves_a_directory_to_everybody(self, make_server, one):
+        server = make_server(control=None, model_dir=one.path, anonymous=1, grpc_port=0).start()
+        calls = GrpcCaller(server.grpc_port)
+        request = typed([tensor("x0", "FP64", [1.0])], one.path.name)
+        eventually(
+            lambda: not isinstance(_tried(lambda: calls.infer(request, None)), grpc.RpcError), "answers"
+        )
+        assert values_of(calls.infer(request, None).outputs[0]) == [2.0]
+        body = json.dumps({"inputs": [tensor("x0", "FP64", [1.0])]}).encode()
+        response = RestCaller(server).post(body, one.path.name, token=None)
+        assert response.json()["outputs"][0]["data"] == [2.0]
+        assert server.get("/v2", None).json()["name"] == "ml-platform"
+        calls.close()
+
     def test_is_off_unless_it_is_asked_for(self, make_server, control):
         server = make_server().start()
         assert server.grpc_port == -1
+
+
+def _tried(ask):
+    try:
+        return ask()
+    except grpc.RpcError as error:
+        return error
