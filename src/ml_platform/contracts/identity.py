@@ -71,7 +71,7 @@ class Team(ResponseModel):
     team_id: str
     name: str
     description: str | None
-    requests_per_second: float | None
+    requests_per_second: float | None = None
     created_at: datetime
 
 
@@ -119,7 +119,7 @@ class Key(ResponseModel):
     name: str
     user_name: str
     roles: list[Role] | None
-    requests_per_second: float | None
+    requests_per_second: float | None = None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
