@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from ml_platform.kit.secrets import write_private
 from ml_platform.server.local import commands
 from ml_platform.server.local.commands import CommandError
 from ml_platform.server.local.layout import Layout
-from ml_platform.server.settings import Settings
+from ml_platform.server.local.profiles import settle_profile
+from ml_platform.server.settings import ApiSettings, Settings
+from tests.support.platform import RunningPlatform
 
 
 @pytest.fixture
@@ -64,6 +67,58 @@ class TestUp:
         assert stat.S_IMODE(home.stat().st_mode) == 0o700
         (home / "platform.db").touch()
         commands._prepare_home(settings, Layout(home))  # it is an installation now
+
+
+class TestProfile:
+    """What `mlops up` leaves signed in, asked of a platform that runs."""
+
+    @pytest.fixture
+    def here(self, platform: RunningPlatform, home: Path) -> Settings:
+        port = int(platform.url.rpartition(":")[2])
+        write_private(home / "secrets" / "admin.key", platform.admin_token)
+        return Settings(home=home, api=ApiSettings(port=port))
+
+    def settled(self, settings: Settings, kept: dict[str, str] | None) -> tuple[dict[str, str], str]:
+        """The profile afterwards, and what was said."""
+        layout, said = Layout(settings.home), []
+        if kept is not None:
+            write_private(layout.profile, json.dumps(kept))
+        settle_profile(settings, layout, said.append)
+        assert stat.S_IMODE(layout.profile.stat().st_mode) == 0o600
+        return json.loads(layout.profile.read_text()), "\n".join(said)
+
+    def test_without_one_the_administrator_is_signed_in(
+        self, platform: RunningPlatform, here: Settings
+    ) -> None:
+        found, said = self.settled(here, None)
+        assert found == {"url": platform.url, "key": platform.admin_token}
+        assert said == ""
+
+    @pytest.mark.parametrize(
+        "address", ["http://127.0.0.1:{port}", "http://localhost:{port}/", "http://localhost:1"]
+    )
+    def test_somebody_else_whose_key_is_valid_stays_signed_in(
+        self, platform: RunningPlatform, here: Settings, address: str
+    ) -> None:
+        ana = platform.new_user(platform.new_team(), "viewer")
+        url = address.format(port=here.api.port)
+        found, said = self.settled(here, {"url": url, "key": ana.token, "team": ana.team})
+        assert found == {"url": platform.url, "key": ana.token, "team": ana.team}
+        assert said == f"the profile stays signed in as {ana.name} in team {ana.team}"
+
+    def test_a_key_that_is_not_known_gives_way(self, platform: RunningPlatform, here: Settings) -> None:
+        found, said = self.settled(here, {"url": platform.url, "key": "mlops_gone_with_the_old_data"})
+        assert found == {"url": platform.url, "key": platform.admin_token}
+        assert "not known here any more" in said
+
+    def test_one_of_another_platform_is_kept_beside(self, platform: RunningPlatform, here: Settings) -> None:
+        other = {"url": "https://ml.example.org", "key": "mlops_a_b"}
+        found, said = self.settled(here, other)
+        assert found["key"] == platform.admin_token
+        aside = here.home / "profile.previous.json"
+        assert json.loads(aside.read_text()) == other
+        assert stat.S_IMODE(aside.stat().st_mode) == 0o600
+        assert str(aside) in said
 
 
 class TestDoctor:

@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 import psutil
 
-from ml_platform.kit.secrets import write_private
 from ml_platform.server.local.guardian import spawn_supervisor
 from ml_platform.server.local.layout import PROCESSES, Layout
+from ml_platform.server.local.profiles import admin_key, settle_profile
 from ml_platform.server.local.supervisor import processes_of
 from ml_platform.server.settings import Settings
 
@@ -58,7 +58,7 @@ def up(settings: Settings, say: Say) -> dict[str, Any]:
         layout.set_desired(up=True)
         spawn_supervisor(layout)
     _wait_until_ready(settings, layout, say)
-    _write_profile(settings, layout)
+    settle_profile(settings, layout, say)
     return {
         "status": "running",
         "home": str(settings.home),
@@ -246,27 +246,8 @@ def _tails(layout: Layout) -> str:
     return "\n".join(parts)
 
 
-def _write_profile(settings: Settings, layout: Layout) -> None:
-    """Leaves a profile of this very installation as it is, key and team; else the administrator's."""
-    try:
-        kept = json.loads(layout.profile.read_text())
-    except (FileNotFoundError, ValueError):
-        kept = {}
-    if isinstance(kept, dict) and kept.get("url") == settings.api_url and kept.get("key"):
-        return
-    key = _admin_key(settings)
-    if key is not None:
-        write_private(layout.profile, json.dumps({"url": settings.api_url, "key": key}, indent=2) + "\n")
-
-
-def _admin_key(settings: Settings) -> str | None:
-    """The first administrator's key, unless somebody removed it on purpose."""
-    path = settings.home / "secrets" / "admin.key"
-    return path.read_text().strip() if path.exists() else None
-
-
 def _sign_in_link(settings: Settings) -> str | None:
-    key = _admin_key(settings)
+    key = admin_key(settings)
     if key is None:
         return None
     try:
