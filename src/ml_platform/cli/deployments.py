@@ -20,8 +20,19 @@ RolloutId = Annotated[str, typer.Argument(metavar="ROLLOUT", help="Id of a rollo
 Wait = Annotated[
     bool, typer.Option("--wait", "-w", help="Wait until it is over; exit code 10 when it failed")
 ]
-_COLUMNS = ["deployment_id", "name", "environment", "status", "endpoint", "replicas", "updated_at"]
-_SHOWN = [*_COLUMNS, "auto_scale", "max_replicas", "active_rollout_id", "last_rollout_id", "created_by"]
+_COLUMNS = [
+    "deployment_id", "name", "environment", "status", "serving_model_id", "rollout_status", "endpoint",
+    "replicas", "updated_at",
+]  # fmt: skip
+_SHOWN = [
+    *_COLUMNS,
+    "rollout_model_id",
+    "auto_scale",
+    "max_replicas",
+    "active_rollout_id",
+    "last_rollout_id",
+    "created_by",
+]
 _REVISIONS = {
     "revisions": ["revision_id", "model_name", "model_version", "status", "weight", "runtime", "created_at"]
 }

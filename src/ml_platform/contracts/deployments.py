@@ -127,23 +127,6 @@ class Revision(ResponseModel):
     created_at: datetime
 
 
-class Deployment(ResponseModel):
-    deployment_id: str
-    name: str
-    environment: Environment
-    status: DeploymentStatus
-    endpoint: str
-    replicas: int
-    auto_scale: bool
-    max_replicas: int | None
-    revisions: list[Revision] = Field(description="Those that are loaded, newest first")
-    active_rollout_id: str | None
-    last_rollout_id: str | None
-    created_by: str
-    created_at: datetime
-    updated_at: datetime
-
-
 class RolloutStatus(StrEnum):
     RUNNING = "running"
     PENDING_APPROVAL = "pending_approval"
@@ -156,6 +139,31 @@ class RolloutStatus(StrEnum):
     @property
     def finished(self) -> bool:
         return self not in (RolloutStatus.RUNNING, RolloutStatus.PENDING_APPROVAL, RolloutStatus.CANARY)
+
+
+class Deployment(ResponseModel):
+    deployment_id: str
+    name: str
+    environment: Environment
+    status: DeploymentStatus
+    endpoint: str
+    replicas: int
+    auto_scale: bool
+    max_replicas: int | None
+    serving_model_id: str | None = Field(
+        default=None,
+        description="The version that answers, as `name/version`; in a canary the one that it had before",
+    )
+    rollout_model_id: str | None = Field(
+        default=None, description="The version that a rollout under way brings"
+    )
+    rollout_status: RolloutStatus | None = Field(default=None, description="Of the rollout under way")
+    revisions: list[Revision] = Field(description="Those that are loaded, newest first")
+    active_rollout_id: str | None
+    last_rollout_id: str | None
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
 
 
 class StageName(StrEnum):

@@ -167,6 +167,24 @@ class TestApproval:
         bench.until(accepted, "succeeded")
         bench.answers_with(accepted, 2.0)
 
+    def test_while_a_new_version_waits_it_is_told_what_serves(self, bench: Bench) -> None:
+        bench.plant("plain")
+        bench.assess("plain", LOW)
+        first = bench.deploy("plain", "production")
+        assert bench.until(first, "succeeded")
+        alone = bench.deployment(first)
+        assert (alone["serving_model_id"], alone["rollout_status"]) == ("plain/1", None)
+        bench.plant("plain")
+        bench.assess("plain", MEDIUM)
+        second = bench.deploy("plain", "production")
+        bench.approval(second)
+        listed = bench.engineer.client.get("/deployments", params={"name": "plain"}).json()["items"]
+        for found in (bench.deployment(second), *listed):
+            assert found["status"] == "pending_approval"
+            assert found["serving_model_id"] == "plain/1"
+            assert (found["rollout_status"], found["rollout_model_id"]) == ("pending_approval", "plain/2")
+        bench.answers_with(first, 2.0)
+
     def test_a_rejection_stops_it_with_its_reason(self, bench: Bench) -> None:
         bench.plant("plain")
         bench.assess("plain", HIGH)

@@ -1,5 +1,7 @@
 """Queries over deployments, revisions and rollouts; always of one team."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Select, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
@@ -116,6 +118,15 @@ class DeploymentRepository:
         if row is None:
             raise NotFoundError.of("rollout", rollout_id)
         return row
+
+    def running(self, deployments: Sequence[DeploymentRow]) -> dict[str, RolloutRow]:
+        """The rollouts under way, by deployment."""
+        ids = [row.active_rollout_id for row in deployments if row.active_rollout_id is not None]
+        if not ids:
+            return {}
+        query = select(RolloutRow).where(RolloutRow.team_id == self._team_id, RolloutRow.id.in_(ids))
+        found = self._session.scalars(query.execution_options(populate_existing=True))
+        return {row.deployment_id: row for row in found}
 
     def rollouts(self, deployment_id: str, *, before: str | None, limit: int) -> list[RolloutRow]:
         """Newest first."""

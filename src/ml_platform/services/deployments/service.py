@@ -94,8 +94,8 @@ class DeploymentService:
     # -- look
 
     def get(self, deployment_id: str) -> Deployment:
-        row = self._repository.deployment(deployment_id)
-        return views.deployment(row, self._repository.loaded(row.id), self._endpoint(row))
+        [found] = self._views([self._repository.deployment(deployment_id)])
+        return found
 
     def list_deployments(
         self, *, environment: Environment | None, name: str | None, before: str | None, limit: int
@@ -103,13 +103,7 @@ class DeploymentService:
         rows = self._repository.deployments(
             environment=environment.value if environment else None, name=name, before=before, limit=limit
         )
-        loaded = self._repository.loaded(*(row.id for row in rows))
-        return [
-            views.deployment(
-                row, [item for item in loaded if item.deployment_id == row.id], self._endpoint(row)
-            )
-            for row in rows
-        ]
+        return self._views(rows)
 
     def list_rollouts(self, deployment_id: str, *, before: str | None, limit: int) -> list[Rollout]:
         row = self._repository.deployment(deployment_id)
@@ -282,6 +276,19 @@ class DeploymentService:
             created_at=self._work.clock(),
             finished_at=None,
         )
+
+    def _views(self, rows: list[DeploymentRow]) -> list[Deployment]:
+        loaded = self._repository.loaded(*(row.id for row in rows))
+        running = self._repository.running(rows)
+        return [
+            views.deployment(
+                row,
+                [item for item in loaded if item.deployment_id == row.id],
+                running.get(row.id),
+                self._endpoint(row),
+            )
+            for row in rows
+        ]
 
     def _view(self, deployment: DeploymentRow) -> Deployment:
         self._work.session.flush()

@@ -30,7 +30,12 @@ def endpoint(inference_url: str, row: DeploymentRow) -> str:
     return f"{inference_url}/{row.team_name}/{row.environment}/v1/models/{row.name}:predict"
 
 
-def deployment(row: DeploymentRow, revisions: Sequence[RevisionRow], address: str) -> Deployment:
+def deployment(
+    row: DeploymentRow, revisions: Sequence[RevisionRow], running: RolloutRow | None, address: str
+) -> Deployment:
+    """What serves and what is on its way there, which `status` alone does not tell apart."""
+    serving = [item for item in revisions if item.status == RevisionStatus.SERVING]
+    first = max(serving, key=lambda item: item.weight, default=None)
     return Deployment(
         deployment_id=row.id,
         name=row.name,
@@ -40,6 +45,9 @@ def deployment(row: DeploymentRow, revisions: Sequence[RevisionRow], address: st
         replicas=row.replicas,
         auto_scale=row.auto_scale,
         max_replicas=row.max_replicas,
+        serving_model_id=_model_id(first) if first else None,
+        rollout_model_id=_model_id(running) if running else None,
+        rollout_status=RolloutStatus(running.status) if running else None,
         revisions=[_revision(item) for item in revisions],
         active_rollout_id=row.active_rollout_id,
         last_rollout_id=row.last_rollout_id,
@@ -97,6 +105,10 @@ def rollout_detail(
             for step in canary
         ],
     )
+
+
+def _model_id(row: RevisionRow | RolloutRow) -> str:
+    return f"{row.model_name}/{row.model_version}"
 
 
 def _revision(row: RevisionRow) -> Revision:
