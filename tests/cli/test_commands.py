@@ -53,9 +53,9 @@ class TestForms:
         assert json.loads(as_ana("jobs", "list").stdout) == []
 
     def test_a_name_cannot_steer_the_terminal(self, as_ana: Mlops) -> None:
-        as_ana.json("experiments", "create", "[red]bold[/red]", "--description", "one\ttwo")
+        as_ana.json("experiments", "create", "[red]bold[bold]", "--description", "one\ttwo")
         shown = as_ana("experiments", "list").stdout
-        assert "[red]bold[/red]" in shown
+        assert "[red]bold[bold]" in shown
         assert "\t" not in shown
 
 

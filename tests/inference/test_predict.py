@@ -225,7 +225,10 @@ class TestBadInput:
             ({"big": 1.5}, "instances[0].big: expected int, got float"),
             ({"ratio": 1e39}, "instances[0].ratio: expected float <= 3.4"),
             ({"label": 5}, "instances[0].label: expected str | null, got int"),
-            ({"extra": 5}, "instances[0].extra: unknown field"),
+            (
+                {"extra": 5},
+                "instances[0].extra: unknown field; the model has flag, small, big, ratio, amount, label",
+            ),
         ],
     )
     def test_in_a_column_is_named(self, server, change, says):

@@ -10,8 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 
 from ml_platform.contracts.problems import ErrorCode
+from ml_platform.services.access.parameters import parameters_of
 from tests.server.estate import BODIES, Estate
 from tests.server.table import API, Route
 from tests.support.crash import eventually
@@ -437,3 +439,46 @@ def _raw(platform: RunningPlatform, request: bytes) -> bytes:
         while chunk := connection.recv(65536):
             received += chunk
     return received
+
+
+class TestQueryParameters:
+    def test_one_that_a_route_does_not_know_is_refused_by_name_with_those_that_it_takes(
+        self, client: httpx.Client
+    ) -> None:
+        said = problem(client.get("/datasets?limt=5"))
+        assert said["status"] == 422
+        assert [error["field"] for error in said["errors"]] == ["limt"]
+        assert "it takes cursor, limit; did you mean 'limit'?" in said["detail"]
+
+    def test_a_route_without_any_says_so(self, client: httpx.Client) -> None:
+        said = problem(client.get("/whoami?team=other"))
+        assert (said["status"], said["detail"]) == (422, "team: is no parameter of this route; it takes none")
+
+    def test_nothing_happens_when_one_is_unknown(self, client: httpx.Client) -> None:
+        name = "never-made-by-a-typo"
+        assert client.post(f"/experiments?name={name}&descripton=x").status_code == 422
+        assert client.get("/experiments", params={"name": name}).json()["items"] == []
+
+    def test_those_that_are_known_are_taken(self, client: httpx.Client) -> None:
+        assert client.get("/datasets?limit=5").status_code == 200
+
+    def test_every_list_takes_a_page_size_and_a_cursor(self, platform: RunningPlatform) -> None:
+        lists = [
+            route
+            for route in platform.app.routes
+            if isinstance(route, APIRoute) and "Page[" in str(route.response_model)
+        ]
+        assert len(lists) > 10
+        assert [r.path for r in lists if not {"limit", "cursor"} <= set(parameters_of(r))] == []
+
+
+class TestUnknownRoutes:
+    def test_they_are_named_with_where_the_routes_are_listed(self, client: httpx.Client) -> None:
+        said = problem(client.get("/modles"))
+        assert (said["status"], said["detail"]) == (404, "there is no route GET /api/v1/modles")
+        assert "/docs" in said["hint"]
+
+    def test_a_wrong_method_names_those_that_the_path_takes(self, client: httpx.Client) -> None:
+        said = problem(client.delete("/whoami"))
+        assert (said["status"], said["code"]) == (405, "method_not_allowed")
+        assert said["detail"] == "there is no route DELETE /api/v1/whoami: this path takes GET"

@@ -1,14 +1,26 @@
 """Experiments and their runs, as the platform shows them; MLflow keeps them."""
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ml_platform.contracts.base import Name, RequestModel, ResponseModel, Text
 
 
+def _one_segment(text: str) -> str:
+    if "/" in text or "\\" in text or text in {".", ".."}:
+        msg = "must be one part of an address: without '/' or '\\', and not '.' or '..'"
+        raise ValueError(msg)
+    return text
+
+
+ExperimentName = Annotated[Name, AfterValidator(_one_segment)]
+"""An experiment is also found by its name, which then stands in the address."""
+
+
 class ExperimentCreate(RequestModel):
-    name: Name | None = Field(default=None, examples=["churn"], description="Here or in the query")
+    name: ExperimentName | None = Field(default=None, examples=["churn"], description="Here or in the query")
     description: Text | None = None
 
 

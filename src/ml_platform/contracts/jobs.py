@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
 from ml_platform.contracts.base import JsonObject, RequestModel, ResponseModel
 from ml_platform.contracts.models import GateResult, RegisterAs
@@ -24,6 +24,21 @@ SourcePath = Annotated[str, StringConstraints(min_length=1, max_length=300), Aft
 InputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$")]
 InputReference = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[\x21-\x7e]+$")]
 Argument = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
+
+
+def _form_of_source(value: Any) -> str | None:
+    return "[id]" if isinstance(value, str) else "[files]" if isinstance(value, dict) else None
+
+
+SourceGiven = Annotated[
+    Annotated[str, StringConstraints(max_length=64), Tag("[id]")]
+    | Annotated[dict[SourcePath, str], Tag("[files]")],
+    Discriminator(
+        _form_of_source,
+        custom_error_type="source_form",
+        custom_error_message="must be the id of an uploaded source, or its files as {path: text}",
+    ),
+]
 
 
 class JobStatus(StrEnum):
@@ -52,7 +67,7 @@ class TrainRequest(RequestModel):
     """A script to run once, in an environment of its own."""
 
     script: SourcePath = Field(default="train.py", description="The Python file to run, inside the source")
-    source: Annotated[str, StringConstraints(max_length=64)] | dict[SourcePath, str] | None = Field(
+    source: SourceGiven | None = Field(
         default=None,
         description="The id of an uploaded source, or its files as {path: text}; default: the source that"
         " this experiment used last",

@@ -23,6 +23,7 @@ UNSET = msgspec.UNSET
 
 _INT_RANGE = {"integer": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 _FLOAT32_MAX = 3.4028234663852886e38
+_SHOWN = 8
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _INDEXED = re.compile(r"^(?P<row>.*\[\d+\])\[(?P<column>\d+)\]$", re.DOTALL)
 _ROW = re.compile(r"\[\d+\]$")
@@ -152,11 +153,19 @@ def explain(message: str, columns: Sequence[str], root: str = "") -> str:
         path = f"{position['row']}.{columns[int(position['column'])]}"
     field = _FIELD.match(what)
     if field:
+        unknown = field["how"] == "contains unknown"
+        what = "missing" if not unknown else _unknown(columns if _ROW.search(path) else ())
         path = f"{path}.{field['name']}" if path else field["name"]
-        what = "unknown field" if field["how"] == "contains unknown" else "missing"
     elif what.startswith("Expected `array` of length") and _ROW.search(path):
         what = f"{what.replace('`', '')}: one value for each column"
     return f"{path or 'body'}: {what[:1].lower()}{what[1:]}".replace("`", "")
+
+
+def _unknown(columns: Sequence[str]) -> str:
+    if not columns:
+        return "unknown field"
+    more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+    return f"unknown field; the model has {', '.join(columns[:_SHOWN])}{more}"
 
 
 def annotation(column: InputColumn) -> Any:

@@ -1,5 +1,6 @@
 """Every error of our own API as a problem (RFC 9457)."""
 
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -29,6 +30,9 @@ _CODES = {
     413: ErrorCode.TOO_LARGE,
     415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
 }
+_NO_NAME = re.compile(
+    r"\[[a-z]+\]"
+)  # how pydantic says that it means a key, or which form of a value it took
 
 
 def install(app: FastAPI) -> None:
@@ -113,7 +117,7 @@ def _validation_error(request: Request, error: Exception) -> JSONResponse:
             status, code = 400, ErrorCode.INVALID_JSON
         if path == ["body"] and has_body(request.headers) and not is_json(request.headers):
             return _not_json(request)
-        name = ".".join(path[1:]) or path[0]
+        name = ".".join(part for part in path[1:] if not _NO_NAME.fullmatch(part)) or path[0]
         fields.append(FieldProblem(field=name[:200], message=_message(item)[:500]))
     detail = "; ".join(f"{field.field}: {field.message}" for field in fields[:5]) or "the input is not valid"
     return problem_response(_request_id(request), status=status, code=code, detail=detail, fields=fields)
@@ -139,13 +143,24 @@ def _not_json(request: Request) -> JSONResponse:
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    detail, hint = str(error.detail), None
+    if detail == HTTPStatus(error.status_code).phrase:  # the router's own, which says no more than the status
+        detail, hint = _of_router(request, error), "every route: /docs to read, /openapi.json for programs"
     return problem_response(
         _request_id(request),
         status=error.status_code,
         code=_CODES.get(error.status_code, ErrorCode.INVALID_INPUT),
-        detail=str(error.detail),
+        detail=detail,
+        hint=hint,
         headers=dict(error.headers) if error.headers else None,
     )
+
+
+def _of_router(request: Request, error: HTTPException) -> str:
+    route = f"{request.method[:20]} {request.url.path[:200]}"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"there is no route {route}: this path takes {(error.headers or {}).get('Allow', 'another method')}"
+    return f"there is no route {route}" if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail)
 
 
 def _integrity_error(request: Request, _error: Exception) -> JSONResponse:

@@ -38,6 +38,14 @@ class TestCreating:
         ana = platform.new_user(platform.new_team(), "data_scientist")
         assert ana.client.post("/experiments", json=body).status_code == 422
 
+    @pytest.mark.parametrize("name", ["..", ".", " .. ", "../x", "a/b", "a\\b"])
+    def test_a_name_that_would_be_another_address_is_422(self, platform: RunningPlatform, name: str) -> None:
+        ana = platform.new_user(platform.new_team(), "data_scientist")
+        for sent in ({"json": {"name": name}}, {"params": {"name": name}}):
+            answer = ana.client.post("/experiments", **sent)
+            assert answer.status_code == 422
+            assert "must be one part of an address" in answer.json()["detail"]
+
     def test_a_name_with_a_nul_is_refused(self, platform: RunningPlatform) -> None:
         ana = platform.new_user(platform.new_team(), "data_scientist")
         answer = ana.client.post("/experiments", json={"name": "a\x00b"})

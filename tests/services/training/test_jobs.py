@@ -197,6 +197,24 @@ class TestWhatIsRefused:
             assert field in {error["field"].split(".")[0] for error in answer.json()["errors"]}
         assert ana.client.get("/jobs").json()["items"] == []
 
+    @pytest.mark.parametrize(
+        ("source", "field", "says"),
+        [
+            (5, "source", "must be the id of an uploaded source, or its files as {path: text}"),
+            ("x" * 65, "source", "at most 64 characters"),
+            ({"train.py": 5}, "source.train.py", "should be a valid string"),
+            ({"../x.py": ""}, "source.../x.py", "must be a plain relative path inside the source"),
+        ],
+    )
+    def test_a_wrong_source_is_explained_in_words(
+        self, ana: Caller, source: Any, field: str, says: str
+    ) -> None:
+        answer = train(ana, source=source)
+        assert answer.status_code == 422
+        [error] = answer.json()["errors"]
+        assert error["field"] == field
+        assert says in error["message"]
+
     def test_no_source_at_all_says_how_to_send_one(self, ana: Caller) -> None:
         answer = train(ana, script="train.py", config={})
         assert answer.status_code == 422

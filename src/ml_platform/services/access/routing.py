@@ -12,8 +12,9 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from anyio import to_thread
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
+from ml_platform.services.access.parameters import only_known_parameters
 from ml_platform.services.access.work import Work
 
 API = "/api/v1"
@@ -32,7 +33,7 @@ class ApiRouter(Router):
     """A slice's routes below `/api/v1`, at their whole paths: included routers are searched over and over."""
 
     def __init__(self, *, prefix: str = "", tags: list[str | Enum] | None = None) -> None:
-        super().__init__(prefix=API + prefix, tags=tags)
+        super().__init__(prefix=API + prefix, tags=tags, dependencies=[Depends(only_known_parameters)])
 
 
 def _whole(endpoint: Callable[..., Any]) -> Callable[..., Any]:

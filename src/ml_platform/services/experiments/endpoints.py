@@ -6,7 +6,7 @@ from fastapi import Path as PathParam
 from fastapi import Query
 
 from ml_platform.contracts.base import Name, Page, Text
-from ml_platform.contracts.experiments import Experiment, ExperimentCreate, Run
+from ml_platform.contracts.experiments import Experiment, ExperimentCreate, ExperimentName, Run
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.errors import BadInputError
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -30,7 +30,7 @@ def create_experiment(
     work: Annotated[Work, requires(Permission.TRAIN_MODEL)],
     tracking: TrackingOf,
     body: ExperimentCreate | None = None,
-    name: Annotated[Name | None, Query()] = None,
+    name: Annotated[ExperimentName | None, Query()] = None,
     description: Annotated[Text | None, Query()] = None,
 ) -> Experiment:
     """Name and description stand in the body or in the query."""

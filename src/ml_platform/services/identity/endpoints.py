@@ -60,8 +60,17 @@ def update_team(
 
 
 @router.get("/teams/{team}/members", tags=["teams"])
-def list_members(team: Slug, work: Annotated[Work, requires(Permission.READ)]) -> Page[Member]:
-    return Page(items=IdentityService(work).list_members(team))
+def list_members(
+    team: Slug,
+    work: Annotated[Work, requires(Permission.READ)],
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[Member]:
+    after = text_cursor(cursor) if cursor else ""
+    everybody = sorted(IdentityService(work).list_members(team), key=lambda member: member.user_name)
+    members = [member for member in everybody if member.user_name > after]
+    items, following = cut(members[: limit + 1], limit, lambda member: member.user_name)
+    return Page(items=items, next_cursor=following)
 
 
 @router.put("/teams/{team}/members/{user}", tags=["teams"])
