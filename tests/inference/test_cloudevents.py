@@ -157,7 +157,7 @@ class TestTheServer:
         for event in (request, response):
             assert (event["namespace"], event["inferenceservicename"]) == ("acme", "churn")
             assert (event["endpoint"], event["revisionid"]) == ("production", "rev-1")
-        assert request["source"] == "/acme/production/v1/models/churn#request"
+        assert request["source"] == "/acme/production/v1/models/churn/revisions/rev-1#request"
         assert len({(event["source"], event["id"]) for event in receiver.events}) == len(receiver.events)
         page = server.get("/metrics").text
         assert "prediction_events_sent_total 40" in page

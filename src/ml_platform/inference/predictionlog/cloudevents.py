@@ -1,8 +1,8 @@
 """Logged requests as CloudEvents 1.0, with the types and attributes of KServe's own logger.
 
-Request and answer are two events of one id, the request's, as KServe has them. CloudEvents wants `source` and
-`id` together to be unique, so the sources end in `#request` and `#response`. A receiver that sees a pair of them
-twice has been sent it twice.
+Request and answer are two events of one id, the request's, as KServe has them, and so are those of shadow
+revisions. CloudEvents wants `source` and `id` together to be unique, so the sources name the revision and end in
+`#request` or `#response`. A receiver that sees a pair of them twice has been sent it twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Event = dict[str, Any]
 def events_of(header: SegmentHeader, record: Record) -> tuple[Event, Event]:
     """The request and its answer."""
     path = "/".join(quote(part, safe="") for part in (header.team, header.environment))
-    source = f"/{path}/v1/models/{quote(header.endpoint, safe='')}"
+    source = f"/{path}/v1/models/{quote(header.endpoint, safe='')}/revisions/{header.revision_id}"
     common = {
         "specversion": "1.0",
         "id": record.request_id,

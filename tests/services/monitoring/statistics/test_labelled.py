@@ -212,6 +212,20 @@ class TestTheJoin:
         [revision] = measure(tmp_path, [prediction], labels).revisions
         assert (revision.labelled, (revision.metrics or {})["accuracy"]) == (1, 1.0)
 
+    def test_gives_the_label_to_shadows_of_the_same_request_too(self, tmp_path: Path) -> None:
+        key, moment = '{"customer_id":"c1"}', NOW - timedelta(hours=5)
+        predictions = [
+            answered("r", 0.9, entity_keys=key, time=moment),
+            answered("r", 0.2, entity_keys=key, time=moment, revision_id="same moment"),
+            answered("r", 0.1, entity_keys=key, time=moment + timedelta(seconds=2), revision_id="later"),
+            answered("s", 0.9, entity_keys=key, time=moment - timedelta(hours=1), revision_id="before"),
+        ]
+        for label in (happened("Yes", "r"), of_customer("Yes", "c1", 1)):
+            found = measure(tmp_path, predictions, [label])
+            labelled = {revision.revision_id: revision.labelled for revision in found.revisions}
+            assert labelled == {"rev": 1, "same moment": 1, "later": 1, "before": 0}
+            assert found.matched == 1
+
     def test_matches_keys_of_any_name_and_type(self, tmp_path: Path) -> None:
         names = ["a/b", 'it\'s ~ "q"']
         prediction = answered("r", 0.9, entity_keys=json.dumps({names[1]: "x", names[0]: 7}))

@@ -2,7 +2,7 @@
 
 A label finds its prediction by the request's id, or by entity: then it is the last prediction for that entity
 before the label's time, and of several such labels the earliest counts, since it is what was foreseen. A label
-that was given again replaces the one before.
+that was given again replaces the one before. What shadow revisions answered to the same request has the same label.
 """
 
 import json
@@ -17,6 +17,7 @@ from ml_platform.services.monitoring.statistics.parquet import literal, opened
 
 KEY_SEPARATOR = "\x1f"
 _MOST_KEYS = 16
+_SHADOW_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ _FOUND = "l.id, l.label, l.label_json, l.time AS label_time, l.received_at, l.po
 
 _BY_REQUEST = f"""
 CREATE TABLE sized AS
-SELECT a.*, count(*) OVER (PARTITION BY a.request_id, a.time) AS instances
+SELECT a.*, count(*) OVER (PARTITION BY a.request_id, a.revision_id, a.time) AS instances
 FROM answered a SEMI JOIN labels l ON a.request_id = l.request_id;
 CREATE TABLE found AS
 SELECT s.* EXCLUDE (instances), {_FOUND}, true AS by_request
@@ -109,7 +110,7 @@ _PAIRS = """
 CREATE TABLE pairs AS
 SELECT revision_id, prediction, prediction_json, label, label_json FROM found
 QUALIFY row_number() OVER (
-    PARTITION BY request_id, instance, time
+    PARTITION BY request_id, instance, revision_id, time
     ORDER BY by_request DESC, CASE WHEN by_request THEN NULL ELSE label_time END, received_at DESC, position DESC
 ) = 1
 """
@@ -153,10 +154,15 @@ def _by_entity(names: list[str]) -> str:
     same = literal(json.dumps(names, ensure_ascii=False))
     return f"""
 INSERT INTO found
-SELECT p.* EXCLUDE (entity_key), {_FOUND}, false
-FROM (SELECT * FROM labels WHERE entity_names = {same}) l
-ASOF JOIN (SELECT *, {key} AS entity_key FROM answered WHERE entity_keys IS NOT NULL) p
-    ON l.entity_key = p.entity_key AND l.time >= p.time
+WITH keyed AS MATERIALIZED (SELECT *, {key} AS entity_key FROM answered WHERE entity_keys IS NOT NULL),
+l AS (
+    SELECT labels.*, p.request_id AS of_request, p.instance AS of_instance, p.time AS answered_at
+    FROM (SELECT * FROM labels WHERE entity_names = {same}) labels
+    ASOF JOIN keyed p ON labels.entity_key = p.entity_key AND labels.time >= p.time
+)
+SELECT k.* EXCLUDE (entity_key), {_FOUND}, false
+FROM l JOIN keyed k ON k.request_id = l.of_request AND k.instance = l.of_instance AND k.entity_key = l.entity_key
+    AND abs(date_diff('second', k.time, l.answered_at)) <= {_SHADOW_SECONDS}
 """  # noqa: S608 - quoted
 
 
