@@ -90,6 +90,6 @@ def grpc_call(port: int, path: str, message: bytes, headers: dict[str, str]) -> 
 
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
-            return channel.unary_unary(path)(message, metadata=tuple(headers.items()), timeout=20)
+            return channel.unary_unary(path)(message, metadata=tuple(headers.items()), timeout=60)
         except grpc.RpcError as error:
             raise RuntimeError(f"{error.code().name}: {error.details()}") from error

@@ -36,7 +36,11 @@ def ours() -> list[Contestant]:
         return {"V1": bearer(payloads.records("/v1/models/churn:predict", "instances"))}
 
     def all_forms(model: Model) -> dict[str, Form]:
-        return v1(model) | {title: bearer(form) for title, form in v2_forms(model).items()}
+        others = {
+            "MLflow JSON": payloads.records("/models/churn/invocations", "dataframe_records"),
+            **v2_forms(model),
+        }
+        return v1(model) | {title: bearer(form) for title, form in others.items()}
 
     engine = "onnxruntime_with_feed"
     return [

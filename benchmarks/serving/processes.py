@@ -108,7 +108,7 @@ class Server:
                 one.send_signal(signum)
 
 
-def post(url: str, body: bytes, headers: dict[str, str], timeout: float = 20) -> tuple[bytes, dict]:
+def post(url: str, body: bytes, headers: dict[str, str], timeout: float = 60) -> tuple[bytes, dict]:
     """The answer's body and headers; raises OSError for anything but a 2xx."""
     request = urllib.request.Request(url, body, headers)
     try:
