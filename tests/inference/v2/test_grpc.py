@@ -240,6 +240,18 @@ class TestBadInput:
         except grpc.RpcError as error:
             assert error.code() in {CODE.INVALID_ARGUMENT, CODE.NOT_FOUND}  # noqa: PT017 - or it is one
 
+    @pytest.mark.parametrize("part", ["inputs", "outputs", "shape", "values"])
+    def test_of_very_many_parts_is_refused(self, calls, part):
+        request = typed([tensor("value", "FP64", [1.0])], "echo-double")
+        if part == "shape":
+            request.inputs[0].shape.extend([1] * 150_000)
+        elif part == "values":
+            request.inputs[0].contents.fp64_contents.extend([1.0] * 20_000)
+        else:
+            for _ in range(20_000):
+                getattr(request, part).add(name="x")
+        assert refusal(lambda: calls.infer(request)).code() == CODE.INVALID_ARGUMENT
+
     def test_too_large_a_message_is_refused(self, calls):
         assert refusal(lambda: calls.send("ModelInfer", b"\0" * 300_000)).code() == CODE.RESOURCE_EXHAUSTED
 

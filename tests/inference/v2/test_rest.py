@@ -487,6 +487,13 @@ class TestBadInput:
         response = caller.post(body)
         assert (response.status_code, set(response.json())) == (400, {"error"})
 
+    @pytest.mark.parametrize("part", ["inputs", "outputs"])
+    def test_of_very_many_parts_is_refused(self, caller, part):
+        body = json.dumps({"inputs": types_inputs()} | {part: [{"name": "", "shape": [], "datatype": ""}]})
+        many = body.replace('{"name": "", ', '{"name": ""},' * 10_000 + '{"name": "", ')
+        response = caller.post(many.encode())
+        assert (response.status_code, part in response.json()["error"]) == (400, True)
+
     def test_too_many_rows_or_too_large_a_body_is_refused(self, caller):
         assert caller.infer([tensor("value", "FP64", [1.0] * 501)], "echo-double").status_code == 413
         assert caller.post(b" " * 300_000).status_code == 413

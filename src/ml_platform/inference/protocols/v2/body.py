@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ml_platform.contracts.bundles import MAX_COLUMNS
 from ml_platform.inference.dataplane import Headers
 from ml_platform.inference.decoding import explain
 from ml_platform.inference.errors import InvalidInput, WrongMediaType
@@ -60,9 +61,9 @@ class RequestedOutput(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    inputs: Annotated[list[JsonTensor], msgspec.Meta(min_length=1)]
+    inputs: Annotated[list[JsonTensor], msgspec.Meta(min_length=1, max_length=MAX_COLUMNS)]
     id: str | None = None
-    outputs: list[RequestedOutput] | None = None
+    outputs: Annotated[list[RequestedOutput], msgspec.Meta(max_length=MAX_COLUMNS)] | None = None
     parameters: _Parameters | None = None
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
+from ml_platform.contracts.bundles import MAX_COLUMNS
 from ml_platform.inference.dataplane import DEFAULT_ENVIRONMENT, Call, DataPlane, Headers
 from ml_platform.inference.errors import InvalidInput, ModelFailed, ServingError, Unauthenticated
 from ml_platform.inference.protocols.http import common_headers, request_id
@@ -39,6 +40,7 @@ METHOD = "gRPC"
 _GONE = 499
 _MOST_DETAILS = 2000
 _PLACE = ".contents"
+_MOST_DIMENSIONS = 8  # two are the most that mean anything
 _CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     403: grpc.StatusCode.PERMISSION_DENIED,
@@ -168,18 +170,19 @@ class _TypedTensor:
     def __init__(self, message: pb.ModelInferRequest.InferInputTensor) -> None:
         self.name = message.name
         self.datatype = message.datatype
-        self.shape = message.shape[:]
+        self.shape = message.shape[:_MOST_DIMENSIONS]
         self._contents = message.contents
 
     def values(self, datatype: Datatype, count: int, *, nullable: bool) -> Sequence[Any]:
         del nullable  # typed contents have no null
         if datatype.contents is None:
             raise BadTensorError(_PLACE, f"{datatype.name} can only be given in raw_input_contents")
-        values = list(getattr(self._contents, datatype.contents))
-        if len(values) != count:
+        found = getattr(self._contents, datatype.contents)
+        if len(found) != count:
             raise BadTensorError(
-                _PLACE, f"the shape says {count} values, {datatype.contents} has {len(values)}"
+                _PLACE, f"the shape says {count} values, {datatype.contents} has {len(found)}"
             )
+        values = list(found)
         if datatype.kind == "text":
             return texts(values, _PLACE)
         if datatype.kind == "int" and datatype.size < 4:
@@ -193,6 +196,8 @@ def _tensors(request: pb.ModelInferRequest) -> Sequence[Tensor]:
     inputs, raw = request.inputs, request.raw_input_contents
     if not inputs:
         raise InvalidInput("inputs: missing")
+    if max(len(inputs), len(request.outputs)) > MAX_COLUMNS:
+        raise InvalidInput(f"inputs, outputs: at most {MAX_COLUMNS} of them")
     if not raw:
         return [_TypedTensor(message) for message in inputs]
     if len(raw) != len(inputs):
@@ -203,7 +208,7 @@ def _tensors(request: pb.ModelInferRequest) -> Sequence[Tensor]:
     for message, data in zip(inputs, raw, strict=True):
         if message.HasField("contents"):
             raise InvalidInput(f"inputs.{shown(message.name)}: has contents beside raw_input_contents")
-        tensors.append(RawTensor(message.name, message.datatype, message.shape[:], data))
+        tensors.append(RawTensor(message.name, message.datatype, message.shape[:_MOST_DIMENSIONS], data))
     return tensors
 
 
