@@ -96,6 +96,7 @@ class Residency:
         self._admission = asyncio.Lock()
         self._weighing: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     @property
     def used(self) -> int:
@@ -150,6 +151,7 @@ class Residency:
         self._models.remove(model)
 
     def stop(self) -> None:
+        self._stopped = True
         if self._weighing is not None:
             self._weighing.cancel()
 
@@ -305,14 +307,16 @@ class Residency:
         task.add_done_callback(self._tasks.discard)
 
     async def _weigh_all(self) -> None:
-        isolated = [m for m in self._models if m.prepared.manifest.runtime == "pyfunc"]
-        for model in isolated:
+        for model in [m for m in self._models if m.prepared.manifest.runtime == "pyfunc"]:
             batcher = model.live.batcher
             if batcher is not None:
                 with contextlib.suppress(OSError):
-                    model.memory = await asyncio.to_thread(batcher.memory) or model.memory
+                    memory = await asyncio.to_thread(batcher.memory)
+                    if memory and model.live.batcher is batcher:  # neither restarting nor gone meanwhile
+                        model.memory = memory
         await self._shrink()
-        self._weighing = asyncio.get_running_loop().call_later(_WEIGH_SECONDS, self._weigh)
+        if not self._stopped:
+            self._weighing = asyncio.get_running_loop().call_later(_WEIGH_SECONDS, self._weigh)
 
 
 def _budget(settings: Settings) -> int:

@@ -26,6 +26,7 @@ class Plane:
     """`ask` is a request as a protocol makes it; `apply` is what a worker does with a new snapshot."""
 
     def __init__(self, state: Path, root: Path, **options: Any) -> None:
+        options = {"cold_wait": 60.0, **options}  # an isolated model starts slowly on a busy machine
         self.settings = Settings(
             state_dir=str(state), storage_roots=str(root), anonymous=True, workers=1, **options
         )
@@ -84,7 +85,7 @@ async def running(state: Path, root: Path, **options: Any) -> AsyncIterator[Plan
         await plane.manager.close()
 
 
-async def until(check: Any, what: str, seconds: float = 30) -> None:
+async def until(check: Any, what: str, seconds: float = 60) -> None:
     """Lets the loop go on until the check gives something true."""
     deadline = time.monotonic() + seconds
     while not check():
