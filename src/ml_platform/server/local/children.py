@@ -75,6 +75,8 @@ def _inference_command(settings: Settings) -> list[str]:
         settings.inference.host,
         "--port",
         str(settings.inference.port),
+        "--grpc-port",
+        str(settings.inference.grpc_port),
         "--workers",
         str(settings.inference.workers),
         "--state-dir",
