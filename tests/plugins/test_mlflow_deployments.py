@@ -49,6 +49,12 @@ class TestDeployments:
         frame = pd.DataFrame({"x0": [1.0, 2.5]})
         assert mlops.predict("sums", frame).get_predictions("ndarray").tolist() == [2.0, 3.5]
 
+        explained = mlops.explain("sums", frame)["explanations"]
+        assert explained == [
+            {"base_value": 2.0, "values": {"x0": 0.0}},
+            {"base_value": 2.0, "values": {"x0": 1.5}},
+        ]
+
         mlops.update_deployment("sums", "models:/adder/2")
         found = mlops.get_deployment("sums")
         assert found["revisions"][0]["model_version"] == 2

@@ -78,5 +78,9 @@ class TestPredicting:
         frame = pandas.DataFrame({"tenure": [1.5, None], "plan": ["a", None]})
         assert found.predict(frame) == [0.87, 0.1]
         sent = answers.received[1]
+        answers.add(200, {"explanations": [{"base_value": 0.2, "values": {"tenure": 0.3}}]})
+        assert found.explain({"tenure": 1.5}) == [{"base_value": 0.2, "values": {"tenure": 0.3}}]
+        assert answers.received[2].path == "/fraud/staging/v1/models/churn:explain"
+        assert answers.received[2].body == b'{"instances": [{"tenure": 1.5}]}'
         assert sent.path == "/fraud/staging/v1/models/churn:predict"
         assert sent.body == (b'{"instances": [{"tenure": 1.5, "plan": "a"}, {"tenure": null, "plan": null}]}')

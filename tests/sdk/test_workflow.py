@@ -132,6 +132,10 @@ class TestFiveCalls:
         assert likely > 0.5 > unlikely
         (by_key,) = deployment.predict({"customer_id": "C00003"})
         assert by_key is not None
+        (why,) = deployment.explain(leaver)
+        assert set(why["values"]) == set(leaver)
+        assert why["base_value"] + sum(why["values"].values()) == pytest.approx(likely, abs=1e-6)
+        assert why["values"]["contract"] > 0
         assert deployment.metrics("5m").requests >= 2
         assert ana.deployments.get("staging/churn").deployment_id == deployment.deployment_id
         self.watch(ana, deployment.deployment_id)

@@ -19,7 +19,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from ml_platform.contracts.bundles import (
+    BACKGROUND_FILE,
     MANIFEST_NAME,
+    Background,
     BundleManifest,
     Column,
     FeatureRequest,
@@ -129,13 +131,19 @@ def _write_bundle(directory: Path, model: dict[str, Any], features: FeatureReque
         onnx.checker.check_model(made)
     content = made.SerializeToString()
     (directory / "model.onnx").write_bytes(content)
+    background = json.dumps({"rows": [[0.0], [2.0]]}).encode()
+    (directory / BACKGROUND_FILE).write_bytes(background)
     manifest = BundleManifest(
         runtime="onnx",
         signature=Signature(inputs=(Column(name="x0", type="double"),)),
         task="regression",
         onnx=OnnxGraph(inputs="columns", prediction="variable"),
         features=features,
-        files={"model.onnx": hashlib.sha256(content).hexdigest()},
+        explain=Background(file=BACKGROUND_FILE, rows=2),
+        files={
+            "model.onnx": hashlib.sha256(content).hexdigest(),
+            BACKGROUND_FILE: hashlib.sha256(background).hexdigest(),
+        },
     )
     (directory / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
 

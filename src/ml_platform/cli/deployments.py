@@ -246,21 +246,45 @@ def cancel(rollout: RolloutId, yes: Yes = False, output: Output = Format.TABLE) 
     show(platform().deployments.cancel(rollout), output, _ROLLOUT)
 
 
+Instances = Annotated[
+    list[str] | None,
+    typer.Option("--instance", "-i", metavar="JSON", help="A row, an object or an entity's key; repeatable"),
+]
+InstancesFile = Annotated[
+    Path | None, typer.Option("--file", help="JSON: a list of instances, or one; - is standard input")
+]
+
+
 @deployments.command("predict")
 def predict(
     deployment: DeploymentId,
-    instances: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--instance", "-i", metavar="JSON", help="A row, an object or an entity's key; repeatable"
-        ),
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option(help="JSON: a list of instances, or one; - is standard input")
-    ] = None,
+    instances: Instances = None,
+    file: InstancesFile = None,
     output: Output = Format.JSON,
 ) -> None:
     """Ask for predictions, e.g. --instance '{"customer_id": "7590-VHVEG"}'."""
+    rows = _rows(instances, file, "predict for")
+    show(platform().deployments.get(deployment).predict(rows), output)
+
+
+@deployments.command("explain")
+def explain(
+    deployment: DeploymentId,
+    instances: Instances = None,
+    file: InstancesFile = None,
+    timeout: Timeout = 90,
+    output: Output = Format.JSON,
+) -> None:
+    """Ask why: each column's share (SHAP) in the predictions of a few instances.
+
+    A base value, which is what the model predicts on average, and the shares add up to the prediction.
+    """
+    rows = _rows(instances, file, "explain")
+    found = platform().deployments.get(deployment)
+    show(found.explain(rows, timeout=timeout if timeout is not None else 90), output)
+
+
+def _rows(instances: list[str] | None, file: Path | None, purpose: str) -> list[Any]:
     rows = [_json(text, "--instance") for text in instances or []]
     if file is not None:
         try:
@@ -271,8 +295,8 @@ def predict(
         found = found.get("instances", found) if isinstance(found, dict) else found
         rows += found if isinstance(found, list) else [found]
     if not rows:
-        raise typer.BadParameter("there is nothing to predict for: give --instance or --file")
-    show(platform().deployments.get(deployment).predict(rows), output)
+        raise typer.BadParameter(f"there is nothing to {purpose}: give --instance or --file")
+    return rows
 
 
 def _json(text: str, option: str) -> Any:

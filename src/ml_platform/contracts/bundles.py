@@ -6,6 +6,7 @@ other file, so the SHA-256 of `bundle.json` itself, the bundle's digest, vouches
     bundle.json
     model.onnx                 runtime "onnx"
     model/ requirements.txt    runtime "pyfunc": the MLflow model directory, and its own pinned requirements
+    background.json            rows that explanations are relative to, where there were any
 
 The builder writes it with `encode_manifest`, the inference server reads it with `decode_manifest`; both
 are strict, so a field that one of them does not know is an error and never a silent difference.
@@ -23,10 +24,12 @@ MANIFEST_NAME = "bundle.json"
 ONNX_FILE = "model.onnx"
 PYFUNC_DIRECTORY = "model"
 PYFUNC_REQUIREMENTS = "requirements.txt"
+BACKGROUND_FILE = "background.json"
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 MAX_FILES = 10_000
 MAX_COLUMNS = 10_000
+MAX_BACKGROUND_ROWS = 100
 
 ColumnType = Literal["boolean", "integer", "long", "float", "double", "string", "datetime"]
 """MLflow's signature type names; integer is 32 bits, long 64, float 32, double 64."""
@@ -110,6 +113,16 @@ class Parity(_Wire, frozen=True, kw_only=True):
     label_mismatches: int = 0
 
 
+class Background(_Wire, frozen=True, kw_only=True):
+    """Rows out of the data that the version was judged on, relative to which predictions are explained.
+
+    `file` holds `{"rows": [[...], ...]}`: values in the signature's order, null where one is missing.
+    """
+
+    file: str
+    rows: int
+
+
 class BundleManifest(_Wire, frozen=True, kw_only=True):
     """The content of `bundle.json`.
 
@@ -126,6 +139,7 @@ class BundleManifest(_Wire, frozen=True, kw_only=True):
     onnx: OnnxGraph | None = None
     features: FeatureRequest | None = None
     parity: Parity | None = None
+    explain: Background | None = None
     metadata: dict[str, str] = {}
     files: dict[str, str]
 
@@ -176,6 +190,8 @@ def check_manifest(manifest: BundleManifest) -> None:
         raise BundleError("onnx: must be given for the runtime 'onnx' and for no other")
     if manifest.output == "probability":
         _check_probability(manifest)
+    if manifest.explain is not None:
+        _check_background(manifest.explain, manifest.files)
     if manifest.features is not None:
         _check_features(manifest.features, manifest.signature)
 
@@ -223,6 +239,13 @@ def _check_probability(manifest: BundleManifest) -> None:
         raise BundleError("output: 'probability' needs a classifier with exactly two classes")
     if manifest.onnx is not None and manifest.onnx.probabilities is None:
         raise BundleError("onnx.probabilities: needed for the output 'probability'")
+
+
+def _check_background(background: Background, files: dict[str, str]) -> None:
+    if background.file not in files:
+        raise BundleError(f"explain.file: {background.file!r} is not among the files")
+    if not 1 <= background.rows <= MAX_BACKGROUND_ROWS:
+        raise BundleError(f"explain.rows: between 1 and {MAX_BACKGROUND_ROWS}, got {background.rows}")
 
 
 def _check_features(features: FeatureRequest, signature: Signature) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ml_platform.contracts.serving import INFERENCE_INTERNAL
 from ml_platform.inference.decoding import UNSET, Decoded, Row
 from ml_platform.inference.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from ml_platform.inference.explaining.explainer import Explainer
 from ml_platform.inference.limits import Limits
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.predictionlog.spool import Record
@@ -56,6 +57,7 @@ class DataPlane:
         self._anonymous = _ANONYMOUS if settings.anonymous else None
         self._prefix = os.urandom(6).hex()
         self._numbers = count(1)
+        self._explainer = Explainer(settings)
         self.http = HttpTally()
 
     @property
@@ -165,6 +167,28 @@ class DataPlane:
         finally:
             revision.leave()
         return call.predictions
+
+    async def explain(self, revision: LiveRevision, decoded: Decoded) -> list[dict[str, Any]]:
+        """SHAP values for each row, `{"base_value": ..., "values": {column: ...}}`; raises ServingError.
+
+        Not counted as predictions and not logged: nobody acts on them, and a canary is not judged by them.
+        """
+        self._explainer.check(revision, len(decoded.rows))
+        revision.in_flight += 1
+        try:
+            rows = decoded.rows if revision.lookups is None else await revision.lookups.fill(decoded)
+
+            async def predict(given: Sequence[Row]) -> list[Any]:
+                batcher = revision.batcher or await revision.residence.ready()
+                return await batcher.submit(given)
+
+            return await self._explainer.explain(revision, rows, predict)
+        finally:
+            revision.leave()
+
+    async def close(self) -> None:
+        """Ends what was started for requests."""
+        await self._explainer.close()
 
     def account(self, call: Call, method: str, route: str, status: int) -> None:
         """Counts a request and, when it reached a model, logs it. Called after the answer was sent."""

@@ -6,6 +6,7 @@ ServingError
 ├── UnknownEntity 422       no features are stored for an entity key
 ├── TooManyRequests 429    the key, or its team, has had its share of requests
 ├── ModelFailed 500         the model raised, or answered nonsense
+├── Unsupported 501         the revision cannot do this, whatever is sent
 ├── Unavailable 503         loading, crashed, or a full queue; says when to retry
 └── DeadlineExceeded 504    no answer in time
 """
@@ -64,6 +65,10 @@ class TooManyRequests(ServingError):  # noqa: N818
 
 class ModelFailed(ServingError):  # noqa: N818
     status = 500
+
+
+class Unsupported(ServingError):  # noqa: N818
+    status = 501
 
 
 class Unavailable(ServingError):  # noqa: N818

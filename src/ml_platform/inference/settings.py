@@ -78,6 +78,11 @@ class Settings:
     pyfunc_start_timeout: float = _option(120.0, "seconds in which an isolated model must have started")
     pyfunc_memory_bytes: int = _option(8 * 1024 * _MIB, "data limit of an isolated model; 0 is none")
 
+    explain_max_rows: int = _option(16, "most instances that are explained at once")
+    explain_timeout: float = _option(60.0, "seconds until an explanation is given up with 504")
+    explain_memory_bytes: int = _option(2 * 1024 * _MIB, "data limit of the explaining process; 0 is none")
+    explain_idle_seconds: float = _option(300.0, "seconds without a question until that process ends")
+
     log_root: str = _option("", "root of the prediction log in Parquet; default: below the state directory")
     log_roll_seconds: float = _option(30.0, "age at which a spool becomes Parquet")
     log_roll_bytes: int = _option(16 * _MIB, "size at which a spool becomes Parquet")

@@ -113,6 +113,7 @@ class Worker:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self._plane.close()
         await self._revisions.close()
         self._log.close()
         self._report()

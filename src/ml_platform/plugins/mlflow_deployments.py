@@ -185,6 +185,18 @@ class MlopsDeploymentClient(BaseDeploymentClient):
         found = self._existing(deployment_name, endpoint)
         return PredictionsResponse({"predictions": found.invoke(_payload(inputs))})
 
+    @_translated
+    def explain(
+        self, deployment_name: str | None = None, df: Any = None, endpoint: str | None = None
+    ) -> dict[str, Any]:
+        """SHAP values for each row of a DataFrame, as the server gives them: base value and share by column."""
+        found = self._existing(deployment_name, endpoint)
+        split = _payload(df).get("dataframe_split")
+        if split is None:
+            raise MlflowException("df: give a DataFrame", error_code=INVALID_PARAMETER_VALUE)
+        rows = [dict(zip(split["columns"], row, strict=True)) for row in split["data"]]
+        return {"explanations": found.explain(rows)}
+
     def _find(self, name: str | None, endpoint: str | None) -> Deployment | None:
         _no_endpoint(endpoint)
         if not name:

@@ -135,7 +135,26 @@ class Deployment(PlatformObject[DeploymentData]):
         answer = self._transport.request(
             "POST", self.endpoint, json={"instances": rows}, headers=headers, timeout=30
         )
-        return _predictions(answer, self.endpoint)
+        return _answered(answer, self.endpoint, "predictions")
+
+    def explain(
+        self, instances: Sequence[Any] | Mapping[str, Any] | Any, *, timeout: float = 90
+    ) -> list[dict[str, Any]]:
+        """Why the model predicts what it does: SHAP values for a few instances, given as in `predict`.
+
+        Returns:
+            `{"base_value": b, "values": {column: value}}` for each: `b` is what the model predicts on average
+            over its background rows, and `b` plus the values is its prediction.
+
+        Raises:
+            ServerError: the revision cannot be explained; the message says why.
+            LimitExceededError: there are more instances than are explained at once.
+        """
+        endpoint = f"{self.endpoint.removesuffix(':predict')}:explain"
+        answer = self._transport.request(
+            "POST", endpoint, json={"instances": _instances(instances)}, timeout=timeout, retries=1
+        )
+        return _answered(answer, endpoint, "explanations")
 
     def invoke(self, payload: Mapping[str, Any]) -> list[Any]:
         """Predictions for a payload of MLflow's scoring protocol, such as `{"dataframe_split": {...}}`."""
@@ -143,7 +162,7 @@ class Deployment(PlatformObject[DeploymentData]):
         answer = self._transport.request(
             "POST", f"{path}/models/{self._data.name}/invocations", json=dict(payload), timeout=30
         )
-        return _predictions(answer, self.endpoint)
+        return _answered(answer, self.endpoint, "predictions")
 
     def metrics(self, window: str = "1h") -> DeploymentMetrics:
         """Requests, errors and latency of every revision in a trailing window such as `5m` or `1h`."""
@@ -277,11 +296,11 @@ class Approvals:
         return self._transport.post(at("approvals", approval_id, verdict), Approval, {"reason": reason})
 
 
-def _predictions(answer: httpx.Response, endpoint: str) -> list[Any]:
+def _answered(answer: httpx.Response, endpoint: str, what: str) -> list[Any]:
     try:
-        return list(answer.json()["predictions"])
+        return list(answer.json()[what])
     except (ValueError, KeyError, TypeError):
-        raise ServerError(f"{endpoint} did not answer with predictions") from None
+        raise ServerError(f"{endpoint} did not answer with {what}") from None
 
 
 def _instances(given: Any) -> list[Any]:

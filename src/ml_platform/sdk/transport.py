@@ -109,8 +109,9 @@ class Transport:
         content: Any = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        retries: int = _RETRIES,
     ) -> httpx.Response:
-        """A call and its answer.
+        """A call and its answer; asked again up to `retries` times while a part of the platform is away.
 
         Raises:
             PlatformError: the answer is an error, or there is none.
@@ -127,8 +128,8 @@ class Transport:
         if timeout is not None:
             options["timeout"] = timeout
         repeatable = content is None or isinstance(content, bytes)
-        for attempt in range(_RETRIES + 1):
-            last = attempt == _RETRIES or not repeatable
+        for attempt in range(retries + 1):
+            last = attempt == retries or not repeatable
             try:
                 answer = self._client.request(method, url, **options)
             except httpx.InvalidURL as error:

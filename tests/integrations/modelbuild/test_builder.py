@@ -62,6 +62,19 @@ class TestBuildingAGraph:
         ]
         assert shares[np.array(sure), 1].min() > 0.5 > np.median(shares[~np.array(sure), 1])
 
+    def test_rows_for_explanations_are_in_the_bundle(self, churn_bundle: BuildResult, models: Path) -> None:
+        manifest = manifest_of(churn_bundle.directory)
+        assert manifest.explain is not None
+        assert manifest.explain.rows == 100
+        rows = json.loads((churn_bundle.directory / manifest.explain.file).read_text())["rows"]
+        names = [column.name for column in manifest.signature.inputs]
+        known = {
+            tuple(row[name] for name in names)
+            for row in pq.read_table(models / "customers.parquet").to_pylist()
+        }
+        assert len(rows) == 100
+        assert {tuple(row) for row in rows} <= known
+
     def test_building_twice_gives_the_same_digest(
         self, builder: ModelBuilder, models: Path, tmp_path: Path, churn_bundle: BuildResult
     ) -> None:
@@ -137,6 +150,9 @@ class TestFallingBack:
         assert "python_function" in (result.reason or "")
         manifest = manifest_of(tmp_path / "b")
         assert "model/MLmodel" in manifest.files
+        assert manifest.explain is not None
+        rows = json.loads((tmp_path / "b" / manifest.explain.file).read_text())["rows"]
+        assert 1 <= manifest.explain.rows == len(rows) <= 100
         assert "mlflow-skinny==" in (tmp_path / "b" / "requirements.txt").read_text()
 
     def test_a_model_without_rows_is_not_converted(
@@ -145,6 +161,7 @@ class TestFallingBack:
         result = builder.build(models / "unsigned", tmp_path / "b")
         assert result.runtime == "pyfunc"
         assert "input example" in (result.reason or "")
+        assert manifest_of(tmp_path / "b").explain is None
 
 
 class TestModelsThatCannotBeServed:

@@ -1,4 +1,4 @@
-"""KServe's V1 protocol: `/v1/models`, `/v1/models/{name}`, `/v1/models/{name}:predict`.
+"""KServe's V1 protocol: `/v1/models`, `/v1/models/{name}`, `/v1/models/{name}:predict`, `:explain`.
 
 The team is the key's and the environment `production`, unless the path or the header `mlops-environment`
 says otherwise: `/{team}/{environment}/v1/models/{name}:predict`.
@@ -41,11 +41,13 @@ _log = logging.getLogger(__name__)
 ROOT = "/v1/models"
 PREDICT_VERB = ":predict"
 PREDICT_ROUTE = "/v1/models/{name}:predict"
+EXPLAIN_VERB = ":explain"
+EXPLAIN_ROUTE = "/v1/models/{name}:explain"
 MODEL_ROUTE = "/v1/models/{name}"
 
 
 class V1:
-    """The three routes. `predict` is the hot path of the whole server."""
+    """The four routes. `predict` is the hot path of the whole server."""
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
@@ -82,21 +84,40 @@ class V1:
         plane.account(call, "POST", PREDICT_ROUTE, status)
 
     async def handle(
-        self, scope: Scope, _: Receive, send: Send, call: Call, address: Address
+        self, scope: Scope, receive: Receive, send: Send, call: Call, address: Address
     ) -> tuple[str, int]:
         """Answers every other path of the protocol; gives the route for the metrics, and the status."""
         headers: Headers = dict(scope["headers"])
         name = address.rest[len(ROOT) + 1 :]
+        acts = name.endswith((PREDICT_VERB, EXPLAIN_VERB))
 
         async def attempt() -> int:
-            if scope["method"] not in {"GET", "HEAD"} or name.endswith(PREDICT_VERB):
-                allowed = "POST" if name.endswith(PREDICT_VERB) else "GET"
+            if scope["method"] == "POST" and name.endswith(EXPLAIN_VERB):
+                return await self._explain(headers, receive, send, call, address)
+            if scope["method"] not in {"GET", "HEAD"} or acts:
+                allowed = "POST" if acts else "GET"
                 raise MethodNotAllowed(f"this route answers {allowed}")
             body = encode_json(self._describe(headers, address, name))
             await respond(send, 200, common_headers(call, headers), body)
             return 200
 
-        return MODEL_ROUTE if name else ROOT, await carry_out(call, headers, send, attempt)
+        label = (EXPLAIN_ROUTE if name.endswith(EXPLAIN_VERB) else MODEL_ROUTE) if name else ROOT
+        return label, await carry_out(call, headers, send, attempt)
+
+    async def _explain(
+        self, headers: Headers, receive: Receive, send: Send, call: Call, address: Address
+    ) -> int:
+        plane = self._plane
+        key = plane.authorise(headers.get(b"authorization"), PREDICT)
+        name = address.rest[len(ROOT) + 1 : -len(EXPLAIN_VERB)]
+        route = plane.route(key, address.team, address.environment_for(headers), name)
+        check_json(headers)
+        body = await read_body(receive, headers, self._limit, self._timeout)
+        revision = plane.choose(key, route, headers, body, entity_in)
+        explanations = await plane.explain(revision, revision.decoder.decode(body))
+        body = encode_json({"explanations": explanations})
+        await respond(send, 200, [*common_headers(call, headers), *revision.headers], body)
+        return 200
 
     def _describe(self, headers: Headers, address: Address, name: str) -> dict[str, Any]:
         plane = self._plane

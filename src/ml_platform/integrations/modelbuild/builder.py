@@ -13,10 +13,13 @@ from typing import Any, Literal
 import msgspec
 
 from ml_platform.contracts.bundles import (
+    BACKGROUND_FILE,
     MANIFEST_NAME,
+    MAX_BACKGROUND_ROWS,
     ONNX_FILE,
     PYFUNC_DIRECTORY,
     PYFUNC_REQUIREMENTS,
+    Background,
     BundleError,
     BundleManifest,
     Column,
@@ -28,7 +31,13 @@ from ml_platform.contracts.bundles import (
     digest_of,
     encode_manifest,
 )
-from ml_platform.integrations.modelbuild.children import ChildLimits, ask_model, ask_platform, workspace
+from ml_platform.integrations.modelbuild.children import (
+    ChildLimits,
+    ask_model,
+    ask_platform,
+    finite,
+    workspace,
+)
 from ml_platform.integrations.modelbuild.errors import (
     BuildFailedError,
     EvaluationFailedError,
@@ -261,6 +270,7 @@ class ModelBuilder:
         shutil.rmtree(bundle, ignore_errors=True)
         bundle.mkdir()
         shutil.copyfile(work.folder / ONNX_FILE, bundle / ONNX_FILE, follow_symlinks=False)
+        manifest = self._with_background(work, bundle, manifest)
         digest = _write_manifest(bundle, manifest)
         work.say("checking that the bundle loads and answers")
         request = {"op": "graph", "bundle": str(bundle), "answers": str(work.folder / "answers.npz")}
@@ -294,8 +304,37 @@ class ModelBuilder:
             metadata=work.metadata,
             files=_hashes(bundle),
         )
+        manifest = self._with_background(work, bundle, manifest)
         warnings = () if work.has_rows else ("there were no rows to try it with",)
         return _result(work, manifest, _write_manifest(bundle, manifest), reason=reason, warnings=warnings)
+
+    def _with_background(self, work: "_Work", bundle: Path, manifest: BundleManifest) -> BundleManifest:
+        """The manifest with the rows that explanations need, when there are any that the model takes."""
+        if not work.has_rows:
+            return manifest
+        written = work.folder / BACKGROUND_FILE
+        request = {
+            "op": "background",
+            "background": str(written),
+            "limit": MAX_BACKGROUND_ROWS,
+            "nullable": [_takes_null(column, manifest.runtime) for column in manifest.signature.inputs],
+            **rows_request(work.folder, work.signature),
+        }
+        try:
+            answer = ask_platform(work.folder, self._limits, request)
+            rows = int(finite(answer.content["rows"], "rows")) if answer.ok else 0
+        except ModelBuildError as error:
+            work.say(f"it cannot be explained: {error.detail}")
+            return manifest
+        if not rows:
+            work.say(f"it cannot be explained: {answer.reason or 'no row of the sample is complete'}")
+            return manifest
+        shutil.copyfile(written, bundle / BACKGROUND_FILE, follow_symlinks=False)
+        return msgspec.structs.replace(
+            manifest,
+            explain=Background(file=BACKGROUND_FILE, rows=rows),
+            files=manifest.files | {BACKGROUND_FILE: _sha256(bundle / BACKGROUND_FILE)},
+        )
 
     def _check_process(self, work: "_Work", python: Path) -> tuple[Scalar, ...] | None:
         request = {
@@ -363,6 +402,13 @@ def _graph_manifest(work: _Work, said: Mapping[str, Any]) -> BundleManifest:
         metadata=work.metadata,
         files={ONNX_FILE: _sha256(work.folder / ONNX_FILE)},
     )
+
+
+def _takes_null(column: Column, runtime: str) -> bool:
+    """Whether the server gives the model a row in which this column is null."""
+    if column.required:
+        return False
+    return runtime != "onnx" or column.missing is not None or column.type in ("float", "double")
 
 
 def _result(

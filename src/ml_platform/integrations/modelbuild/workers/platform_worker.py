@@ -38,6 +38,32 @@ def rows(request: dict[str, Any]) -> dict[str, Any]:
     return {"rows": count}
 
 
+def background(request: dict[str, Any]) -> dict[str, Any]:
+    """Writes some of the rows as JSON, spread over all that the model takes, for explanations."""
+    nullable = request["nullable"]
+    with np.load(request["rows"], allow_pickle=False) as arrays:
+        values = [arrays[f"v{i}"] for i in range(len(nullable))]
+        gaps = [_gaps(arrays[f"n{i}"], values[i]) for i in range(len(nullable))]
+    refused = [gap for gap, may_be_null in zip(gaps, nullable, strict=True) if not may_be_null]
+    whole = np.flatnonzero(~np.any(np.stack(refused), axis=0)) if refused else np.arange(len(values[0]))
+    count = min(len(whole), request["limit"])
+    chosen = whole[np.linspace(0, len(whole) - 1, count).astype(np.int64)] if count else whole
+    cells = [_as_json(v[chosen], gap[chosen]) for v, gap in zip(values, gaps, strict=True)]
+    found = list(zip(*cells, strict=True))
+    Path(request["background"]).write_text(json.dumps({"rows": found}, allow_nan=False))
+    return {"rows": len(found)}
+
+
+def _gaps(nulls: Any, values: Any) -> Any:
+    """Where there is no value, or none that JSON can hold."""
+    return nulls | ~np.isfinite(values) if values.dtype.kind == "f" else nulls
+
+
+def _as_json(values: Any, gaps: Any) -> list[Any]:
+    plain = np.datetime_as_string(values, unit="us") if values.dtype.kind == "M" else values
+    return [None if gap else value for value, gap in zip(plain.tolist(), gaps.tolist(), strict=True)]
+
+
 def graph(request: dict[str, Any]) -> dict[str, Any]:
     """Loads a bundle's graph as the inference plane does, and asks it."""
     import onnxruntime
@@ -272,7 +298,9 @@ def _plain(answer: Any) -> Any:
 def main(path: str) -> int:
     request = json.loads(Path(path).read_text())
     try:
-        found = {"rows": rows, "graph": graph, "score": score}[request["op"]](request)
+        found = {"rows": rows, "background": background, "graph": graph, "score": score}[request["op"]](
+            request
+        )
         answer: dict[str, Any] = {"ok": True, **found}
     except Unsuitable as error:
         answer = {"ok": False, "reason": str(error)}

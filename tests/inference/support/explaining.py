@@ -1,0 +1,83 @@
+"""Bundles with background rows, so that they can be explained."""
+
+import json
+import shutil
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from ml_platform.contracts.bundles import BACKGROUND_FILE, MANIFEST_NAME, Background, Column, Signature
+
+from .bundles import Bundle, seal
+
+PRICE = textwrap.dedent(
+    '''
+    """A price by region and area; without a region it is a guess. `area` below zero is a mistake, 1e9 takes long."""
+    import time
+    import mlflow.pyfunc
+    from mlflow.models import set_model
+
+    FACTOR = {"north": 2.0, "south": 3.0}
+
+    class Price(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            if (model_input["area"] < 0).any():
+                raise ValueError("an area below zero")
+            if (model_input["area"] == 1e9).any():
+                time.sleep(600)
+            return [
+                FACTOR.get(region, 1.0) * area + 10.0 * garden
+                for region, area, garden in zip(model_input["region"], model_input["area"], model_input["garden"])
+            ]
+
+    set_model(Price())
+    '''
+)
+PRICE_COLUMNS = (
+    Column(name="region", type="string", required=False),
+    Column(name="area", type="double"),
+    Column(name="garden", type="boolean"),
+)
+PRICE_ROWS = [["north", 1.0, False], ["south", 2.0, True], [None, 3.0, False], ["north", 4.0, True]]
+
+
+def price(region: str | None, area: float, garden: bool) -> float:
+    return {"north": 2.0, "south": 3.0, None: 1.0}[region] * area + 10.0 * garden
+
+
+def with_background(bundle: Bundle, directory: Path, rows: Sequence[Sequence[Any]]) -> Bundle:
+    """The same bundle with rows to explain against."""
+    shutil.copytree(bundle.path, directory)
+    (directory / MANIFEST_NAME).unlink()
+    (directory / BACKGROUND_FILE).write_text(json.dumps({"rows": list(rows)}))
+    parts = {name: getattr(bundle.manifest, name) for name in bundle.manifest.__struct_fields__}
+    parts = {name: value for name, value in parts.items() if name not in {"files", "format"}}
+    return seal(directory, **parts | {"explain": Background(file=BACKGROUND_FILE, rows=len(rows))})
+
+
+def build_price(directory: Path, rows: Sequence[Sequence[Any]] = PRICE_ROWS) -> Bundle:
+    """An isolated model with a column of text that may be missing."""
+    directory.mkdir(parents=True)
+    code = directory.parent / f"{directory.name}.py"
+    code.write_text(PRICE)
+    schema = Schema([ColSpec(c.type, c.name, required=c.required) for c in PRICE_COLUMNS])
+    mlflow.pyfunc.save_model(
+        directory / "model",
+        python_model=str(code),
+        signature=ModelSignature(inputs=schema, outputs=None),
+        pip_requirements=["mlflow", "pandas"],
+    )
+    (directory / "requirements.txt").write_text("mlflow\npandas\n")
+    (directory / BACKGROUND_FILE).write_text(json.dumps({"rows": list(rows)}))
+    return seal(
+        directory,
+        runtime="pyfunc",
+        signature=Signature(inputs=PRICE_COLUMNS),
+        task="other",
+        explain=Background(file=BACKGROUND_FILE, rows=len(rows)),
+    )
