@@ -66,6 +66,17 @@ def view(ana: Platform, tmp_path: Path) -> FeatureView:
     return ana.features.create(data, _VIEW)
 
 
+class TestAFeatureView:
+    def test_it_is_made_once_and_then_taken_as_it_is(self, ana: Platform, view: FeatureView) -> None:
+        again, made = ana.features.get_or_create("customers", _VIEW)
+        assert (again.name, made) == (view.name, False)
+        first, second = view.materialize(), again.materialize()
+        assert first.data.materialized_at < second.data.materialized_at
+        other, made = ana.features.get_or_create("customers", {**_VIEW, "name": "others"})
+        assert (other.name, made) == ("others", True)
+        assert sorted(found.name for found in ana.features.list()) == sorted([view.name, "others"])
+
+
 class TestTheConfiguration:
     @pytest.mark.parametrize(
         ("config", "said"),

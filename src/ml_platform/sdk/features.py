@@ -16,7 +16,7 @@ from ml_platform.contracts.datasets import (
     TrainingSet as TrainingSetData,
 )
 from ml_platform.sdk.data import Dataset
-from ml_platform.sdk.errors import PlatformError, WaitTimeoutError
+from ml_platform.sdk.errors import ConflictError, NotFoundError, PlatformError, WaitTimeoutError
 from ml_platform.sdk.objects import PlatformObject
 from ml_platform.sdk.transport import Transport, at
 
@@ -98,6 +98,23 @@ class Features:
             if body.get(field) is not None:
                 body[field] = [{"name": item} if isinstance(item, str) else item for item in body[field]]
         return FeatureView(self._transport, self._transport.post("/feature-views", FeatureViewData, body))
+
+    def get_or_create(
+        self, dataset: Dataset | str, feature_defs: Mapping[str, Any]
+    ) -> tuple[FeatureView, bool]:
+        """The feature view of that name, and whether it was made just now.
+
+        One that is there already is taken as it is, over the version of the dataset that it was made of.
+        """
+        name = str(feature_defs.get("name") or "")
+        try:
+            return self.get(name), False
+        except NotFoundError:
+            pass
+        try:
+            return self.create(dataset, feature_defs), True
+        except ConflictError:  # somebody made it in between
+            return self.get(name), False
 
     def get(self, name: str) -> FeatureView:
         return FeatureView(self._transport, self._transport.get(at("feature-views", name), FeatureViewData))
