@@ -153,17 +153,16 @@ def _ratios(name: str, form: dict, ours: dict | None) -> str:
 
 
 def _absent(servers: dict) -> list[str]:
-    lines = [
-        f"- **{one['title'].strip('*')} was not measured**: `{_one_line(one['absent'])}`"
-        for one in servers.values()
-        if "absent" in one
-    ]
+    lines = []
     for one in servers.values():
-        failed = one["medians"].get("failed_forms", {})
-        lines += [
-            f"- **{title} of {one['title'].strip('*')} was not measured**: `{_one_line(reason)}`"
-            for title, reason in failed.items()
-        ]
+        title, failures = one["title"].strip("*"), one["failures"]
+        if failures:
+            when = ", ".join(failures) if one["rounds"] else "any round"
+            reason = _one_line(next(iter(failures.values())))
+            lines.append(f"- **{title} was not measured in {when}**: `{reason}`")
+        for form, reason in one["medians"].get("failed_forms", {}).items():
+            when = "every" if form in one["medians"]["forms"] else "any"
+            lines.append(f"- **{form} of {title} was not measured in {when} round**: `{_one_line(reason)}`")
     return ["## Not measured", "", *lines, ""] if lines else []
 
 

@@ -59,14 +59,15 @@ def main() -> None:
     ]
     model = churn_model()
     results = {
-        one.name: {"title": one.title, "kind": one.kind, "engine": one.engine, "rounds": []} for one in chosen
+        one.name: {"title": one.title, "kind": one.kind, "engine": one.engine, "rounds": [], "failures": {}}
+        for one in chosen
     }
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped and files removed
     begin, engines = machine(arguments), []
     for number in range(arguments.rounds):
         engines.append(engine_times(model))
         for one in chosen[number % len(chosen) :] + chosen[: number % len(chosen)]:
-            _one_round(one, model, arguments, results[one.name])
+            _one_round(one, model, arguments, number + 1, results[one.name])
     raw = {
         "machine": begin | {"load_after": os.getloadavg()},
         "engine_ms": medians(engines),
@@ -76,30 +77,23 @@ def main() -> None:
         },
     }
     if arguments.only:
-        shown = {name: one.get("absent") or one["medians"] for name, one in raw["servers"].items()}
+        shown = {name: one["medians"] or one["failures"] for name, one in raw["servers"].items()}
         json.dump(shown, sys.stdout, indent=1)
     else:
         write_report(REPORTS, DOCUMENT, raw)
 
 
-def _one_round(one: Contestant, model: Model, arguments, result: dict) -> None:
-    """Appends what was measured, or what kept the server from being measured."""
-    if "absent" in result:
-        return
-    print(f"round {len(result['rounds']) + 1}: {one.name}", file=sys.stderr)
+def _one_round(one: Contestant, model: Model, arguments, number: int, result: dict) -> None:
+    """Appends what was measured, or what kept the server from being measured in this round."""
+    print(f"round {number}: {one.name}", file=sys.stderr)
     try:
         env = environment(one.environment) if one.environment else None
-    except NotInstalledError as error:
-        result["absent"] = f"not installed: {error}"
-    else:
         result["versions"] = env.versions if env and one.kind != "ours" else {}
-        try:
-            with tempfile.TemporaryDirectory(prefix="serving-bench-", ignore_cleanup_errors=True) as home:
-                result["rounds"].append(_measure(one, env, model, Path(home), arguments))
-        except (StartError, WrongAnswerError, RuntimeError, OSError) as error:
-            result["absent"] = str(error)
-    if "absent" in result:
-        print(f"{one.name} IS NOT MEASURED: {result['absent']}", file=sys.stderr)
+        with tempfile.TemporaryDirectory(prefix="serving-bench-", ignore_cleanup_errors=True) as home:
+            result["rounds"].append(_measure(one, env, model, Path(home), arguments))
+    except (NotInstalledError, StartError, WrongAnswerError, RuntimeError, OSError) as error:
+        result["failures"][f"round {number}"] = f"{type(error).__name__}: {error}"
+        print(f"{one.name} IS NOT MEASURED: {error}", file=sys.stderr)
 
 
 def _measure(one: Contestant, env, model: Model, home: Path, arguments) -> dict:
