@@ -41,7 +41,7 @@ class TestTaking:
 
     def test_one_whose_manifest_was_made_to_match_the_changed_file_is_refused(self, bundle: Bundle) -> None:
         (bundle.path / "model.onnx").write_bytes(b"Graph")
-        files = {"model.onnx": hashlib.sha256(b"Graph").hexdigest()}
+        files = {**bundle.manifest.files, "model.onnx": hashlib.sha256(b"Graph").hexdigest()}
         changed = msgspec.structs.replace(bundle.manifest, files=files)
         (bundle.path / "bundle.json").write_bytes(encode_manifest(changed))
         with pytest.raises(ConflictError, match="b1 was changed in the storage"):

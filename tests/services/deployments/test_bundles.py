@@ -31,7 +31,7 @@ def tamper(bundle: Path, bias: float) -> None:
     content = model.SerializeToString()
     (bundle / "model.onnx").write_bytes(content)
     manifest = decode_manifest((bundle / "bundle.json").read_bytes())
-    files = {"model.onnx": hashlib.sha256(content).hexdigest()}
+    files = {**manifest.files, "model.onnx": hashlib.sha256(content).hexdigest()}
     (bundle / "bundle.json").write_bytes(encode_manifest(msgspec.structs.replace(manifest, files=files)))
 
 
