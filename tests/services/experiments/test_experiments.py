@@ -80,8 +80,8 @@ class TestListing:
 
     def test_by_name(self, platform: RunningPlatform) -> None:
         ana = platform.new_user(platform.new_team(), "data_scientist")
-        made = create_experiment(ana.client, "a/b")
-        found = ana.client.get("/experiments", params={"name": "a/b"}).json()["items"]
+        made = create_experiment(ana.client, "churn 2024")
+        found = ana.client.get("/experiments", params={"name": "churn 2024"}).json()["items"]
         assert [item["experiment_id"] for item in found] == [made]
         assert ana.client.get("/experiments", params={"name": "other"}).json()["items"] == []
 

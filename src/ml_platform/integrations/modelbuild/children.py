@@ -17,6 +17,8 @@ MODEL_WORKER = Path(__file__).parent / "workers" / "model_worker.py"
 PLATFORM_WORKER = "ml_platform.integrations.modelbuild.workers.platform_worker"
 MAX_ANSWER_BYTES = 8 * 1024**2
 
+_ALONE = ("-P", "-s")  # as -I, but for the environment, of which a child is given its own
+_SAME_ORDER = {"PYTHONHASHSEED": "0"}  # converters walk through sets: equal models must give equal graphs
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -55,12 +57,12 @@ def workspace(root: Path) -> Iterator[Path]:
 
 def ask_model(python: Path, folder: Path, limits: ChildLimits, request: Mapping[str, Any]) -> Answer:
     """Runs the model's worker in the model's environment. Errors as in `_ask`."""
-    return _ask([str(python), "-I", str(MODEL_WORKER)], folder, limits, request)
+    return _ask([str(python), *_ALONE, str(MODEL_WORKER)], folder, limits, request)
 
 
 def ask_platform(folder: Path, limits: ChildLimits, request: Mapping[str, Any]) -> Answer:
     """Runs the platform's worker in our environment. Errors as in `_ask`."""
-    return _ask([sys.executable, "-I", "-m", PLATFORM_WORKER], folder, limits, request)
+    return _ask([sys.executable, *_ALONE, "-m", PLATFORM_WORKER], folder, limits, request)
 
 
 def _ask(program: list[str], folder: Path, limits: ChildLimits, request: Mapping[str, Any]) -> Answer:
@@ -72,7 +74,9 @@ def _ask(program: list[str], folder: Path, limits: ChildLimits, request: Mapping
     asked, answer = folder / "request.json", folder / "answer.json"
     answer.unlink(missing_ok=True)
     asked.write_text(json.dumps({**request, "answer": str(answer)}, allow_nan=False))
-    quiet = dict.fromkeys(_THREADS, "1") | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+    quiet = (
+        dict.fromkeys(_THREADS, "1") | _SAME_ORDER | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+    )
     outcome, log = run_isolated(
         [*program, str(asked)],
         cwd=folder,
