@@ -92,7 +92,7 @@ class TestAfterwards:
     def test_every_prediction_was_logged(self, installation: Installation) -> None:
         import duckdb
 
-        pattern = f"{installation.home}/inference/predictions/log/**/*.parquet"
+        pattern = f"{installation.home}/storage/predictions/**/*.parquet"
         found = duckdb.sql(
             f"SELECT count(*) FROM read_parquet('{pattern}', union_by_name=true, hive_partitioning=true)"
         ).fetchall()
