@@ -16,7 +16,7 @@ from typing import TypeVar
 import pytest
 
 from ml_platform.inference.handover import keeper as keeping
-from ml_platform.inference.handover import wire
+from ml_platform.inference.handover import kernel, wire
 from ml_platform.inference.handover.journal import REQUEST_BYTES, RESPONSE_BYTES, SLOT_BYTES, Journal, Writer
 from ml_platform.inference.handover.keeper import Keeper, Seat
 
@@ -334,6 +334,26 @@ async def _read_again(worker: ScriptedWorker, caller: socket.socket) -> None:
     while len(data) < len(REQUEST):
         data += worker.writer.read(await worker.kernel_reads())
     assert data == REQUEST
+
+
+class TestWithoutTheKernelsCounts:
+    def test_a_connection_is_answered_and_ends_with_its_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kernel, "SUPPORTED", False)
+
+        async def scenario() -> None:
+            async with a_keeper() as (keeper, caller):
+                worker = ScriptedWorker(keeper)
+                message = await eventually_async(worker._receive)
+                assert message.slot == wire.NO_SLOT
+                caller.sendall(REQUEST)
+                assert worker.connection is not None
+                assert await asyncio.get_running_loop().sock_recv(worker.connection, 1000) == REQUEST
+                worker.send(ANSWER)
+                assert await answer_to(caller) == ANSWER
+                worker.lose()
+                assert await answer_to(caller) == b""
+
+        asyncio.run(scenario())
 
 
 class TestWaiting:

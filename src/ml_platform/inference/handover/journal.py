@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import tempfile
 from typing import Final, NamedTuple
 
 SLOT_BYTES: Final = 64 * 1024
@@ -54,7 +55,11 @@ class Journal:
     @staticmethod
     def create() -> int:
         """A descriptor of fresh shared memory."""
-        descriptor = os.memfd_create("mlops-journal", os.MFD_CLOEXEC)
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("mlops-journal", os.MFD_CLOEXEC)
+        else:
+            with tempfile.TemporaryFile() as file:
+                descriptor = os.dup(file.fileno())
         os.ftruncate(descriptor, SLOT_BYTES * SLOTS)
         return descriptor
 

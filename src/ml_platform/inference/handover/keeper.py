@@ -145,6 +145,14 @@ class Keeper:
                 self._suspects.append(connection)
             else:
                 self._place(connection)
+        if save and seat.connections:
+            _log.warning(
+                "a worker was lost with %d connections; since the start %d requests were saved and %d"
+                " connections ended",
+                len(seat.connections),
+                self.saved,
+                self.dropped,
+            )
         seat.connections.clear()
         seat.journal.close()
         if self._suspects and self._clearing is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from typing import Final, NamedTuple
 
 _MESSAGE = struct.Struct("<BQi")
@@ -14,6 +15,7 @@ CLOSED: Final = 2
 READY: Final = 3
 """Worker to parent: give me connections."""
 NO_SLOT: Final = -1
+_KIND: Final = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 
 
 class Message(NamedTuple):
@@ -24,7 +26,7 @@ class Message(NamedTuple):
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """Two ends that keep messages whole and in order, and never block."""
-    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ends = socket.socketpair(socket.AF_UNIX, _KIND)
     for end in ends:
         end.setblocking(False)
     return ends
