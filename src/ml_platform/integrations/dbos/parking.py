@@ -49,8 +49,9 @@ class ParkingLot:
         self._thread: threading.Thread | None = None
 
     def __len__(self) -> int:
+        """Those parked; one that still looks whether it must wait runs in its thread."""
         with self._changed:
-            return len(self._waiters)
+            return sum(waiter.deadline is not None for waiter in self._waiters.values())
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="workflow-parking", daemon=True)
