@@ -139,7 +139,7 @@ class TestAddress:
     def test_answers_the_methods_of_the_protocol_alone(self, server, method):
         assert server.client.request(method, f"{server.base}/v1/models/churn:predict").status_code == 405
 
-    @pytest.mark.parametrize("path", ["/", "/v2/models/x", "/v1/model", "/docs", "/a/b/c/v1/models/x"])
+    @pytest.mark.parametrize("path", ["//", "/v2/models/x", "/v1/model", "/docs", "/a/b/c/v1/models/x"])
     def test_unknown_is_not_found(self, server, path):
         assert server.get(path).status_code == 404
 
@@ -168,7 +168,7 @@ class TestKeys:
         assert response.status_code == 401
 
     def test_are_not_needed_for_health(self, server):
-        for path in ("/ping", "/health/live", "/health/ready"):
+        for path in ("/", "/ping", "/health/live", "/health/ready"):
             assert server.get(path, None).status_code == 200
 
 

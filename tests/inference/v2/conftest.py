@@ -9,6 +9,7 @@ from ml_platform.contracts.bundles import Column, EntityKey, FeatureRequest
 from ml_platform.contracts.serving import FeatureStore, Sticky
 from tests.inference.support.bundles import build_linear
 from tests.inference.support.control import ControlPlane, endpoint, key, revision, snapshot
+from tests.inference.support.explaining import with_background
 from tests.inference.support.grpc_caller import GrpcCaller
 from tests.inference.support.server import Server
 from tests.inference.support.tensors import KINDS, RestCaller, build_echo
@@ -35,9 +36,11 @@ def v2_server(tmp_path_factory, storage: Path, churn, one, two, types) -> Iterat
         outputs=(Column(name="low", type="double"), Column(name="high", type="float")),
     )
     looked_up = build_linear(storage / "v2-looked-up", [1.0, 1.0, 1.0], features=FEATURES)
+    explained = with_background(one, storage / "v2-explained", [[1.0], [3.0]])
     control = ControlPlane()
     wanted = snapshot(
         1,
+        endpoint(revision(explained, "rev-explained"), name="explained"),
         endpoint(revision(churn.bundle, "rev-churn", model_version="7")),
         endpoint(revision(types, "rev-types"), name="types"),
         *echoes,

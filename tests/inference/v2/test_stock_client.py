@@ -1,33 +1,18 @@
 """Triton's own client, in an environment of its own, over REST and gRPC."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import uv
 
 from tests.inference.support.control import CALLER
 from tests.inference.support.tensors import KINDS, TYPES
+from tests.support.environments import StockClient
 
-PROGRAM = Path(__file__).with_name("triton_program.py")
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory) -> Path:
-    """An interpreter that has `tritonclient`, whose own dependencies are older than ours."""
-    place = tmp_path_factory.mktemp("triton") / "env"
-    run = [uv.find_uv_bin(), "--quiet"]
-    subprocess.run([*run, "venv", "--python", sys.executable, place], check=True)
-    interpreter = place / "bin/python"
-    subprocess.run(
-        [*run, "pip", "install", "--python", interpreter, "tritonclient[http,grpc]==2.73.0"], check=True
-    )
-    return interpreter
+TRITON = StockClient(Path(__file__).with_name("triton_program.py"), "tritonclient[http,grpc]==2.73.0")
+pytestmark = TRITON.marks
 
 
-def ask(python: Path, server, model: str, version: str, inputs: list[dict], outputs: list[str]) -> dict:
+def ask(server, model: str, version: str, inputs: list[dict], outputs: list[str]) -> dict:
     task = {
         "http": f"127.0.0.1:{server.port}",
         "grpc": f"127.0.0.1:{server.grpc_port}",
@@ -37,22 +22,18 @@ def ask(python: Path, server, model: str, version: str, inputs: list[dict], outp
         "inputs": inputs,
         "outputs": outputs,
     }
-    done = subprocess.run(
-        [python, "-I", PROGRAM], input=json.dumps(task), capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return TRITON.ask(task)
 
 
 class TestTritonsClient:
-    def test_gets_the_pipelines_answers_in_every_form(self, python, v2_server, churn):
+    def test_gets_the_pipelines_answers_in_every_form(self, v2_server, churn):
         rows = churn.instances(5)
         kinds = {c.name: KINDS[c.type][0] for c in churn.bundle.manifest.signature.inputs}
         inputs = [
             {"name": name, "datatype": kinds[name], "shape": [5, 1], "data": [row[name] for row in rows]}
             for name in rows[0]
         ]
-        found = ask(python, v2_server, "churn", "7", inputs, ["churn"])
+        found = ask(v2_server, "churn", "7", inputs, ["churn"])
         for over, forms in (("http", ("binary", "json", "versioned")), ("grpc", ("raw", "versioned"))):
             for form in forms:
                 assert found[over][form]["churn"] == pytest.approx(churn.expected(5), abs=1e-5), (over, form)
@@ -66,13 +47,13 @@ class TestTritonsClient:
         assert found["grpc"]["error"][0] == "StatusCode.NOT_FOUND"
         assert not found["http"]["unknown_ready"]
 
-    def test_speaks_every_type(self, python, v2_server):
+    def test_speaks_every_type(self, v2_server):
         inputs = [{"name": n, "datatype": d, "shape": [2], "data": v} for n, d, v in TYPES]
-        found = ask(python, v2_server, "types", "1", inputs, ["predictions"])
+        found = ask(v2_server, "types", "1", inputs, ["predictions"])
         assert found["http"]["binary"] == found["grpc"]["raw"] == {"predictions": [4.5, 5.5]}
 
-    def test_gets_text_back(self, python, v2_server):
+    def test_gets_text_back(self, v2_server):
         inputs = [{"name": "value", "datatype": "BYTES", "shape": [2, 1], "data": ["", "Ⅻ🦄"]}]
-        found = ask(python, v2_server, "echo-string", "1", inputs, ["predictions"])
+        found = ask(v2_server, "echo-string", "1", inputs, ["predictions"])
         expected = {"predictions": ["", "Ⅻ🦄"]}
         assert found["http"]["binary"] == found["http"]["json"] == found["grpc"]["raw"] == expected

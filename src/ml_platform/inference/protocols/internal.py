@@ -25,7 +25,8 @@ from ml_platform.inference.protocols.http import (
     respond,
 )
 
-HEALTH = frozenset({"/ping", "/health", "/health/live", "/health/ready"})
+_ALIVE = "/"  # where KServe's V1 client asks whether a server is alive, and for just that word
+HEALTH = frozenset({"/ping", "/health", "/health/live", "/health/ready", _ALIVE})
 FLUSH = "/internal/flush"
 INTERNAL = frozenset({"/internal/status", "/internal/metrics", "/metrics", FLUSH})
 _DEFAULT_WINDOW = 60.0
@@ -58,6 +59,8 @@ class Internal:
         ready = self._plane.snapshot_version >= 0
         status = 200 if ready or scope["path"] != "/health/ready" else 503
         text = "ready" if ready else "waiting for the first snapshot"
+        if scope["path"] == _ALIVE:
+            text = "alive"
         await respond(send, status, common_headers(call, {}), encode_json({"status": text}))
         return status
 
