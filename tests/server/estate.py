@@ -74,6 +74,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /approvals/{approval_id}/approve": {"json": {"reason": "because"}},
     "POST /approvals/{approval_id}/reject": {"json": {"reason": "because"}},
     "POST /approvals/{approval_id}/abstain": {"json": {"reason": "because"}},
+    "POST /approvals/{approval_id}/break-glass": {"json": {"reason": "because"}},
+    "POST /approvals/{approval_id}/review": {"json": {"verdict": "justified", "reason": "because"}},
     "POST /datasets": {"json": {"name": "a-dataset"}},
     "PUT /datasets/{name}/schema": {
         "json": {"schema": {"columns": [{"name": "customer_id", "type": "string"}]}},

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ml_platform.cli.context import Group, Limit, Output, platform, show
+from ml_platform.cli.context import Group, Limit, Output, Yes, confirm, platform, show
 from ml_platform.cli.output import Format, show_parts
 
 approvals = Group("Deployments that people must decide on")
@@ -54,7 +54,7 @@ def approve(approval: ApprovalId, reason: Reason, output: Output = Format.TABLE)
 
 @approvals.command("reject")
 def reject(approval: ApprovalId, reason: Reason, output: Output = Format.TABLE) -> None:
-    """Refuse, which ends the request."""
+    """Refuse; from a mandatory seat this ends the request, else once no quorum is left."""
     show_parts(platform().approvals.reject(approval, reason), output, _COLUMNS, _VOTES)
 
 
@@ -62,3 +62,27 @@ def reject(approval: ApprovalId, reason: Reason, output: Output = Format.TABLE) 
 def abstain(approval: ApprovalId, reason: Reason, output: Output = Format.TABLE) -> None:
     """Say that one does not decide; fills no seat and cannot be changed."""
     show_parts(platform().approvals.abstain(approval, reason), output, _COLUMNS, _VOTES)
+
+
+@approvals.command("break-glass")
+def break_glass(
+    approval: ApprovalId, reason: Reason, yes: Yes = False, output: Output = Format.TABLE
+) -> None:
+    """Let an emergency through without the votes; everybody is told, and somebody else reviews it."""
+    confirm(f"Deploy {approval} without the approval it needs? Everybody is told", yes=yes)
+    show_parts(
+        platform().approvals.break_glass(approval, reason), output, [*_COLUMNS, "glass_broken"], _VOTES
+    )
+
+
+@approvals.command("review")
+def review(
+    approval: ApprovalId,
+    verdict: Annotated[str, typer.Option(help="justified or unjustified")],
+    reason: Reason,
+    output: Output = Format.TABLE,
+) -> None:
+    """Review a deployment for which somebody broke the glass; not by them, nor by who asked for it."""
+    show_parts(
+        platform().approvals.review(approval, verdict, reason), output, [*_COLUMNS, "glass_broken"], _VOTES
+    )

@@ -83,6 +83,31 @@ class VoteCreate(RequestModel):
     )
 
 
+class ReviewVerdict(StrEnum):
+    """What a review of a deployment behind a broken glass found."""
+
+    JUSTIFIED = "justified"
+    UNJUSTIFIED = "unjustified"
+
+
+class ReviewCreate(RequestModel):
+    verdict: ReviewVerdict
+    reason: Name = Field(
+        max_length=200, description="Kept in the audit log", examples=["Fraud was under way"]
+    )
+
+
+class GlassBroken(ResponseModel):
+    """Who let a deployment through without the approval it needed, and what became of it."""
+
+    by: str
+    review_due_at: datetime = Field(description="Until then somebody else reviews it")
+    reviewed_at: datetime | None = None
+    reviewed_by: str | None = None
+    verdict: ReviewVerdict | None = None
+    reason: str | None = Field(default=None, description="The reviewer's")
+
+
 class Vote(ResponseModel):
     voter: str
     verdict: Verdict
@@ -112,6 +137,10 @@ class Approval(ResponseModel):
     expires_at: datetime
     decided_at: datetime | None
     reason: str | None
+    reminders: int = Field(default=0, description="How often those who are missing were told again")
+    glass_broken: GlassBroken | None = Field(
+        default=None, description="Set when it went out without the approval it needed"
+    )
     votes: list[Vote]
 
 

@@ -41,6 +41,7 @@ class Permission(StrEnum):
     DEPLOY_PRODUCTION = "deploy_production"
     PREDICT = "predict"
     APPROVE = "approve"
+    BREAK_GLASS = "break_glass"
     READ_AUDIT = "read_audit"
     READ_METRICS = "read_metrics"
     MANAGE_KEYS = "manage_keys"

@@ -292,6 +292,15 @@ class Approvals:
     def abstain(self, approval_id: str, reason: str) -> Approval:
         return self._vote(approval_id, "abstain", reason)
 
+    def break_glass(self, approval_id: str, reason: str) -> Approval:
+        """Lets an emergency through without the votes; somebody else reviews it within 24 hours."""
+        return self._vote(approval_id, "break-glass", reason)
+
+    def review(self, approval_id: str, verdict: str, reason: str) -> Approval:
+        """Closes the review of a broken glass: `justified` or `unjustified`."""
+        body = {"verdict": verdict, "reason": reason}
+        return self._transport.post(at("approvals", approval_id, "review"), Approval, body)
+
     def _vote(self, approval_id: str, verdict: str, reason: str) -> Approval:
         return self._transport.post(at("approvals", approval_id, verdict), Approval, {"reason": reason})
 

@@ -1,19 +1,25 @@
 """Rollouts from the request to traffic, through the nine stages, on a real inference server."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from ml_platform.contracts.governance import RiskLevel
 from ml_platform.kit.db import Database
+from ml_platform.kit.durable import WorkflowEngine, WorkflowNotFoundError
+from ml_platform.kit.errors import UnavailableError
 from ml_platform.services.access import Actor
 from ml_platform.services.deployments import RolloutParts
 from ml_platform.services.deployments.approving import ApprovalStage
 from ml_platform.services.deployments.runner import StageRunner
-from ml_platform.services.governance import ApprovalRow
+from ml_platform.services.governance import RULES, ApprovalRow
 from ml_platform.services.registry.tables import ModelVersionRow
 from tests.support.crash import eventually
+from tests.support.platform import Caller
 from tests.support.rollouts import HIGH, LOW, MEDIUM, Bench
 
 STAGES = ["validate", "security", "test", "approval", "build", "deploy", "smoke_test", "audit", "notify"]
@@ -189,7 +195,7 @@ class TestApproval:
         bench.plant("plain")
         bench.assess("plain", HIGH)
         accepted = bench.deploy("plain", "production")
-        assert bench.vote(bench.approval(accepted), bench.person("legal"), "reject").status_code == 200
+        assert bench.vote(bench.approval(accepted), bench.person("board_chair"), "reject").status_code == 200
         rollout = bench.until(accepted, "failed")
         assert "I read it" in rollout["reason"]
         assert statuses(rollout)["approval"] == "failed"
@@ -248,6 +254,131 @@ class TestApproval:
         assert ApprovalStage(runner).settle() is False
         rollout = bench.until(accepted, "failed")
         assert "lapsed" in rollout["reason"]
+
+
+class TestReminders:
+    def test_those_who_are_missing_are_told_twice_before_it_lapses(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[tuple[str, str]] = []
+
+        class Teller:
+            def send(self, title: str, body: str, *, severity: str = "info") -> int:
+                told.append((title, severity))
+                return 1
+
+        monkeypatch.setattr(bench.platform.runtime.components.get(RolloutParts), "notifier", Teller())
+        rule = replace(RULES[RiskLevel.MEDIUM], within=timedelta(seconds=2))
+        monkeypatch.setitem(RULES, RiskLevel.MEDIUM, rule)  # type: ignore[arg-type]
+        bench.plant("plain")
+        bench.assess("plain", MEDIUM)
+        accepted = bench.deploy("plain", "production")
+        approval = bench.approval(accepted)
+        assert "lapsed" in bench.until(accepted, "failed")["reason"]
+        found = bench.engineer.client.get(f"/approvals/{approval['approval_id']}").json()
+        assert (found["status"], found["reminders"]) == ("lapsed", 2)
+        query = f"/audit/events?resource={approval['approval_id']}"
+        events = [event["action"] for event in bench.platform.admin.get(query).json()["items"]]
+        expected = ["approval.lapsed", "approval.escalate", "approval.remind", "approval.request"]
+        assert events == expected
+        eventually(lambda: len(told) == 4, within=20, what="four notifications")
+        assert [severity for _, severity in told] == ["warning", "warning", "failure", "failure"]
+        assert "about to lapse" in told[2][0]
+
+    def test_a_failed_notification_is_tried_again_and_fails_nothing(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Away:
+            def send(self, title: str, body: str, *, severity: str = "info") -> int:
+                raise UnavailableError("the receiver is away")
+
+        monkeypatch.setattr(bench.platform.runtime.components.get(RolloutParts), "notifier", Away())
+        bench.plant("plain")
+        rollout = bench.until(bench.deploy("plain"), "succeeded")
+        [evidence] = [stage["evidence"] for stage in rollout["stages"] if stage["name"] == "notify"]
+        assert evidence["failed"] == "the receiver is away"
+        engine = bench.platform.runtime.components.get(WorkflowEngine)
+
+        def known() -> bool:
+            try:
+                return bool(engine.status(evidence["tried_again_as"]).name == "alerts.send")
+            except WorkflowNotFoundError:
+                return False
+
+        eventually(known, within=20, what="the workflow that tries again")
+
+
+class TestBreakingTheGlass:
+    def broken(self, bench: Bench) -> tuple[dict[str, Any], dict[str, Any]]:
+        bench.plant("plain")
+        bench.assess("plain", HIGH)
+        accepted = bench.deploy("plain", "production")
+        approval = bench.approval(accepted)
+        answer = bench.person("team_lead").client.post(
+            f"/approvals/{approval['approval_id']}/break-glass", json={"reason": "fraud is under way"}
+        )
+        assert answer.status_code == 200, answer.text
+        return accepted, answer.json()
+
+    def review(self, bench: Bench, approval: dict[str, Any], who: Caller) -> httpx.Response:
+        return who.client.post(
+            f"/approvals/{approval['approval_id']}/review",
+            json={"verdict": "justified", "reason": "it was an emergency"},
+        )
+
+    def test_it_goes_out_at_once_and_is_loud(self, bench: Bench) -> None:
+        accepted, approval = self.broken(bench)
+        assert approval["status"] == "approved"
+        assert approval["glass_broken"]["by"] == bench.person("team_lead").name
+        assert approval["votes"] == []
+        bench.until(accepted, "succeeded")
+        alerts = bench.engineer.client.get("/alerts").json()["items"]
+        [alert] = [item for item in alerts if item["resource_id"] == approval["approval_id"]]
+        assert (alert["severity"], alert["status"]) == ("critical", "open")
+        query = f"/audit/events?resource={approval['approval_id']}&action=approval.break_glass"
+        [event] = bench.platform.admin.get(query).json()["items"]
+        assert event["after"]["reason"] == "fraud is under way"
+
+    def test_somebody_else_with_a_seat_reviews_it_once(self, bench: Bench) -> None:
+        accepted, approval = self.broken(bench)
+        bench.until(accepted, "succeeded")
+        lead, engineer = bench.person("team_lead"), bench.engineer
+        assert self.review(bench, approval, engineer).status_code == 403
+        assert self.review(bench, approval, lead).status_code == 403
+        found = self.review(bench, approval, bench.person("legal")).json()["glass_broken"]
+        assert (found["verdict"], found["reviewed_by"]) == ("justified", bench.person("legal").name)
+        assert self.review(bench, approval, bench.person("security")).status_code == 409
+        alerts = bench.engineer.client.get("/alerts").json()["items"]
+        [alert] = [item for item in alerts if item["resource_id"] == approval["approval_id"]]
+        assert alert["status"] == "resolved"
+
+    def test_an_overdue_review_stops_the_next_deployment_of_the_model(self, bench: Bench) -> None:
+        accepted, approval = self.broken(bench)
+        bench.until(accepted, "succeeded")
+        with bench.platform.runtime.components.get(Database).write() as session:
+            row = session.get(ApprovalRow, approval["approval_id"])
+            assert row is not None
+            row.review_due_at = row.created_at
+        plan = bench.engineer.client.post("/models/plain/deploy/plan", json={"environment": "production"})
+        assert plan.json()["stopped_by"] == "validate"
+        assert "overdue" in bench.until(bench.deploy("plain", "production"), "failed")["reason"]
+        bench.until(bench.deploy("plain", "staging"), "succeeded")
+        assert self.review(bench, approval, bench.person("legal")).status_code == 200
+        plan = bench.engineer.client.post("/models/plain/deploy/plan", json={"environment": "production"})
+        assert plan.json()["stopped_by"] is None
+
+    def test_only_leads_break_it_and_only_while_it_waits(self, bench: Bench) -> None:
+        bench.plant("plain")
+        bench.assess("plain", HIGH)
+        accepted = bench.deploy("plain", "production")
+        approval = bench.approval(accepted)
+        url = f"/approvals/{approval['approval_id']}/break-glass"
+        for role in ("ml_engineer", "manager", "board_chair", "viewer"):
+            assert bench.person(role).client.post(url, json={"reason": "now"}).status_code == 403, role
+        assert self.review(bench, approval, bench.person("legal")).status_code == 409
+        bench.engineer.client.post(f"/rollouts/{accepted['rollout_id']}/cancel")
+        bench.until(accepted, "cancelled")
+        assert bench.person("team_lead").client.post(url, json={"reason": "now"}).status_code == 409
 
 
 class TestAVoidApproval:

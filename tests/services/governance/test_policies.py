@@ -141,6 +141,36 @@ class TestHighRisk:
         assert tally(HIGH, [yes(f"p{i}", *BOARD) for i in range(4)]).approved
 
 
+class TestABoardThatDisagrees:
+    def no(self, *roles: Role, voter: str = "no") -> Ballot:
+        return Ballot(voter, Verdict.REJECT, frozenset(roles))
+
+    def test_the_chairs_no_ends_it(self) -> None:
+        standing = tally(HIGH, [*board(*BOARD[1:]), self.no(Role.BOARD_CHAIR)])
+        assert (standing.approved, standing.rejected_by) == (False, "no")
+
+    @pytest.mark.parametrize("against", [1, 2])
+    def test_members_object_without_stopping_the_four_others(self, against: int) -> None:
+        noes = [self.no(role, voter=f"no-{role}") for role in BOARD[-against:]]
+        standing = tally(HIGH, [*noes, *board(*BOARD[: 6 - against])])
+        assert (standing.approved, standing.rejected_by) == (True, None)
+
+    def test_three_noes_leave_no_quorum(self) -> None:
+        noes = [self.no(role, voter=f"no-{role}") for role in BOARD[-3:]]
+        standing = tally(HIGH, [*board(*BOARD[:3]), *noes])
+        assert (standing.approved, standing.rejected_by) == (False, "no-security")
+
+    def test_a_seat_that_said_no_is_not_filled_by_another_of_its_role(self) -> None:
+        ballots = [self.no(Role.LEGAL), yes("second", Role.LEGAL), *board(*BOARD[:3])]
+        standing = tally(HIGH, ballots)
+        assert (standing.approved, standing.rejected_by) == (False, None)
+        assert set(standing.missing) == {"product_owner", "security"}
+
+    def test_one_person_loses_one_seat_whatever_roles_they_hold(self) -> None:
+        ballots = [self.no(*BOARD[1:]), *board(*BOARD)]
+        assert tally(HIGH, ballots).approved
+
+
 class TestVoting:
     def vote(self, **changes: object) -> str | None:
         given = {
@@ -170,20 +200,20 @@ class TestUsing:
     BALLOTS = (yes("max", Role.MANAGER), yes("sara", Role.SENIOR_DATA_SCIENTIST))
 
     def test_it_holds_while_nothing_changed(self) -> None:
-        assert why_void(MEDIUM, bound_to="a", now_is="a", automatic=False, ballots=self.BALLOTS) is None
+        assert why_void(MEDIUM, bound_to="a", now_is="a", alone=False, ballots=self.BALLOTS) is None
 
     def test_another_digest_voids_it(self) -> None:
-        void = why_void(MEDIUM, bound_to="a", now_is="b", automatic=False, ballots=self.BALLOTS)
+        void = why_void(MEDIUM, bound_to="a", now_is="b", alone=False, ballots=self.BALLOTS)
         assert "not what was approved" in str(void)
 
     def test_a_lost_role_voids_it_and_is_named(self) -> None:
         ballots = [self.BALLOTS[0], yes("sara", Role.VIEWER)]
-        void = why_void(MEDIUM, bound_to="a", now_is="a", automatic=False, ballots=ballots)
+        void = why_void(MEDIUM, bound_to="a", now_is="a", alone=False, ballots=ballots)
         assert "senior_data_scientist" in str(void)
 
     def test_an_automatic_one_needs_no_people_but_the_same_digest(self) -> None:
-        assert why_void(LOW, bound_to="a", now_is="a", automatic=True, ballots=[]) is None
-        assert why_void(LOW, bound_to="a", now_is="b", automatic=True, ballots=[]) is not None
+        assert why_void(LOW, bound_to="a", now_is="a", alone=True, ballots=[]) is None
+        assert why_void(LOW, bound_to="a", now_is="b", alone=True, ballots=[]) is not None
 
 
 class TestTheDigest:

@@ -3,6 +3,15 @@
 from ml_platform.services.alerts.endpoints import router
 from ml_platform.services.alerts.interfaces import Notifier
 from ml_platform.services.alerts.service import AlertService, NewAlert
-from ml_platform.services.alerts.workflows import NotifyWorkflow
+from ml_platform.services.alerts.workflows import Message, NotifyWorkflow, SendWorkflow, send_later
 
-__all__ = ["AlertService", "NewAlert", "Notifier", "NotifyWorkflow", "router"]
+__all__ = [
+    "AlertService",
+    "Message",
+    "NewAlert",
+    "Notifier",
+    "NotifyWorkflow",
+    "SendWorkflow",
+    "router",
+    "send_later",
+]

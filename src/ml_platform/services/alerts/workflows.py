@@ -1,15 +1,19 @@
-"""`alerts.notify`: tells people of an alert, patiently; nothing waits for it."""
+"""Telling people, patiently; nothing waits for it. `alerts.notify` tells of an alert, `alerts.send` a text."""
 
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ml_platform.contracts.monitoring import AlertStatus
 from ml_platform.kit.durable import JSON, Flow
 from ml_platform.kit.errors import AppError
-from ml_platform.services.access import Actor, WorkFactory
+from ml_platform.kit.strictjson import digest
+from ml_platform.services.access import Actor, Work, WorkFactory
 from ml_platform.services.alerts.interfaces import Notifier
 from ml_platform.services.alerts.repository import AlertRepository
 from ml_platform.services.alerts.service import NOTIFY
 
+SEND = "alerts.send"
 _ATTEMPTS = 8
 _KINDS = {"info": "info", "warning": "warning", "critical": "failure"}
 """What receivers call an alert's severity."""
@@ -32,13 +36,7 @@ class NotifyWorkflow:
 
     def run(self, flow: Flow, *, alert_id: str, team_id: str, team_name: str) -> JSON:
         actor = Actor.system("alerts", team_id=team_id, team_name=team_name)
-        outcome: dict[str, Any] = {}
-        for attempt in range(_ATTEMPTS):
-            outcome = flow.step(f"send.{attempt}", self._send, actor, alert_id)
-            if "failed" not in outcome:
-                break
-            if attempt + 1 < _ATTEMPTS:
-                flow.sleep(min(_LONGEST_WAIT, self._first_wait * 4**attempt))
+        outcome = _patiently(flow, self._first_wait, lambda: self._send(actor, alert_id))
         flow.step("record", self._record, actor, alert_id, _sentence(outcome))
         return outcome
 
@@ -58,6 +56,55 @@ class NotifyWorkflow:
             row = AlertRepository(work.session, work.team_id).alert(alert_id, lock=True)
             if row is not None:
                 row.notification = text
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A text for people; `severity` is info, success, warning or failure."""
+
+    title: str
+    body: str
+    severity: str = "info"
+
+
+def send_later(work: Work, reference: str, message: Message) -> str:
+    """Sends a text if and when the transaction of `work` commits, again and again while it fails.
+
+    Answers the workflow's id, which is the same for the same reference.
+    """
+    workflow_id = f"ntf_{digest({'reference': reference})[:24]}"
+    work.start_workflow(SEND, workflow_id, team_id=work.team_id, **asdict(message))
+    return workflow_id
+
+
+class SendWorkflow:
+    """Tells a text, with the patience of `NotifyWorkflow`."""
+
+    name = SEND
+
+    def __init__(self, notifier: Notifier, *, first_wait: float = _FIRST_WAIT) -> None:
+        self._notifier = notifier
+        self._first_wait = first_wait
+
+    def run(self, flow: Flow, *, team_id: str, title: str, body: str, severity: str) -> JSON:  # noqa: ARG002 - the group
+        return _patiently(flow, self._first_wait, lambda: self._send(title, body, severity))
+
+    def _send(self, title: str, body: str, severity: str) -> dict[str, Any]:
+        try:
+            return {"delivered": self._notifier.send(title, body, severity=severity)}
+        except AppError as error:
+            return {"failed": error.detail}
+
+
+def _patiently(flow: Flow, first_wait: float, send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    outcome: dict[str, Any] = {}
+    for attempt in range(_ATTEMPTS):
+        outcome = flow.step(f"send.{attempt}", send)
+        if "failed" not in outcome:
+            break
+        if attempt + 1 < _ATTEMPTS:
+            flow.sleep(min(_LONGEST_WAIT, first_wait * 4**attempt))
+    return outcome
 
 
 def _sentence(outcome: dict[str, Any]) -> str:

@@ -101,6 +101,7 @@ def _evidence(row: ApprovalRow) -> dict[str, Any]:
         "approval_id": row.id,
         "status": row.status,
         "automatic": row.automatic,
+        "glass_broken_by": row.glass_broken_by_name,
         "risk_level": row.risk_level,
         "risk_score": row.risk_score,
         "digest": row.digest,

@@ -16,7 +16,7 @@ from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.service import PERMISSIONS
 from ml_platform.services.deployments.stages import RolloutParts
-from ml_platform.services.deployments.stages.validate import artifact_problem, missing_risk
+from ml_platform.services.deployments.stages.validate import artifact_problem, missing_risk, review_problem
 from ml_platform.services.governance import RULES, GovernanceRepository, ModelRiskRow
 
 _MEASURED = "known when it has run"
@@ -33,7 +33,9 @@ class Planner:
         """Raises NotFoundError for an unknown model."""
         with self._parts.factory.begin(self._work.actor, write=False) as work:
             version = self._parts.catalogue.resolve(work, model_id)
-            risk = GovernanceRepository(work.session, work.team_id).risk(version.model_name)
+            governance = GovernanceRepository(work.session, work.team_id)
+            risk = governance.risk(version.model_name)
+            overdue = review_problem(governance.unreviewed(version.model_name, before=work.clock()))
             repository = DeploymentRepository(work.session, work.team_id)
             found = repository.find(body.environment.value, body.name or version.model_name)
             serving = found is not None and any(
@@ -52,6 +54,8 @@ class Planner:
             PlannedGate(stage=StageName.SMOKE_TEST, outcome="runs", detail=_MEASURED),
         ]
         problem = self._refusal(body.environment)
+        if problem is None and body.environment is Environment.PRODUCTION:
+            problem = overdue
         if running is not None:
             problem = f"{running.requested_by_name} has a rollout under way: {running.id}"
         if problem is not None:

@@ -3,12 +3,15 @@
 from typing import Any
 
 from ml_platform.contracts.deployments import RolloutStatus, StageName
+from ml_platform.kit.clock import rfc3339
 from ml_platform.kit.errors import AppError
 from ml_platform.kit.strictjson import digest
+from ml_platform.services.alerts import Message, send_later
 from ml_platform.services.deployments.ledger import Outcome
 from ml_platform.services.deployments.rolling import applies
 from ml_platform.services.deployments.runner import StageRunner
 from ml_platform.services.deployments.stages import StageContext
+from ml_platform.services.governance import ApprovalService
 
 
 class Telling:
@@ -52,6 +55,18 @@ class Telling:
         context = self._runner.context()
         return self._send(context, f"waits for approval in {context.environment}", severity="warning")
 
+    def remind(self, number: int) -> dict[str, Any]:
+        """Tells again whom a request waits for; nothing when it was decided meanwhile."""
+        with self._runner.work() as work:
+            reminder = ApprovalService(work, self._runner.parts.roles).remind(self._runner.rollout_id, number)
+        if reminder is None:
+            return {"delivered": 0}
+        context = self._runner.context()
+        body = f"missing: {', '.join(reminder.missing)}; it lapses at {rfc3339(reminder.expires_at)}"
+        what = "is about to lapse without an approval" if reminder.last else "still waits for approval"
+        severity = "failure" if reminder.last else "warning"
+        return self._send(context, f"{what} in {context.environment}", body=body, severity=severity)
+
     def end(self) -> dict[str, Any]:
         """How it ended, unless its stage said all there is to say."""
         context = self._runner.context()
@@ -72,4 +87,7 @@ class Telling:
         try:
             return {"delivered": self._runner.parts.notifier.send(title, text, severity=severity)}
         except AppError as error:
-            return {"delivered": 0, "failed": error.detail}
+            with self._runner.work() as work:
+                message = Message(title=title, body=text, severity=severity)
+                again = send_later(work, f"{context.rollout_id}/{what}", message)
+            return {"delivered": 0, "failed": error.detail, "tried_again_as": again}

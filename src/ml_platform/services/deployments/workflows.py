@@ -14,7 +14,7 @@ from ml_platform.services.deployments.rolling import CanarySteps, applies
 from ml_platform.services.deployments.runner import StageRunner
 from ml_platform.services.deployments.stages import RolloutParts, StageContext
 from ml_platform.services.deployments.telling import Telling
-from ml_platform.services.governance import DECIDED
+from ml_platform.services.governance import DECIDED, REMINDERS
 
 ROLLOUT = "deployment.rollout"
 _AGAIN = Retry(attempts=4, first_wait=0.5)
@@ -97,8 +97,18 @@ class _Run:
         asked = self._flow.step("approval", self._approval.request, retry=_AGAIN)
         if asked:
             self._flow.step("approval.notify", self.telling.approvers)
-            self._flow.receive(DECIDED, asked["seconds"])
+            self._await_decision(asked["seconds"])
         return self._flow.step("approval.settle", self._approval.settle, retry=_AGAIN)
+
+    def _await_decision(self, seconds: float) -> None:
+        """Waits until people decided or the time is over, and reminds those who are missing."""
+        begun = 0.0
+        for number, part in enumerate(REMINDERS, start=1):
+            if self._flow.receive(DECIDED, seconds * (part - begun)) is not None:
+                return
+            begun = part
+            self._flow.step(f"approval.remind.{number}", self.telling.remind, number, retry=_AGAIN)
+        self._flow.receive(DECIDED, seconds * (1 - begun))
 
     def _deploy(self) -> bool:
         if not self._flow.step("deploy", self._placing.place, retry=_AGAIN):

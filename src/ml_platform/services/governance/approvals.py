@@ -2,23 +2,38 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ml_platform.contracts.governance import (
     Approval,
     ApprovalDetail,
     ApprovalStatus,
+    GlassBroken,
+    ReviewVerdict,
     RiskLevel,
     Verdict,
     Vote,
 )
 from ml_platform.contracts.identity import Role
+from ml_platform.contracts.monitoring import AlertSeverity
 from ml_platform.contracts.problems import ErrorCode
+from ml_platform.kit.clock import rfc3339
 from ml_platform.kit.errors import ConflictError, ForbiddenError, NotFoundError
 from ml_platform.kit.ids import new_id
 from ml_platform.services.access import Work
+from ml_platform.services.alerts import AlertService, NewAlert
 from ml_platform.services.governance.interfaces import RoleDirectory
-from ml_platform.services.governance.policies import RULES, Ballot, Tally, may_vote, tally, why_void
+from ml_platform.services.governance.policies import (
+    REMINDERS,
+    REVIEW_WITHIN,
+    RULES,
+    Ballot,
+    Tally,
+    may_vote,
+    tally,
+    why_void,
+)
 from ml_platform.services.governance.repository import GovernanceRepository
 from ml_platform.services.governance.tables import ApprovalRow, ApprovalVoteRow
 
@@ -42,6 +57,15 @@ class Subject:
     justification: str | None
     evidence: dict[str, Any]
     checks_passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """Whom a request still waits for; the `last` one goes to those who can help, too."""
+
+    missing: tuple[str, ...]
+    expires_at: datetime
+    last: bool
 
 
 class ApprovalService:
@@ -104,6 +128,73 @@ class ApprovalService:
         self._decide(row, [*votes, vote])
         return self._detail(row)
 
+    def break_glass(self, approval_id: str, reason: str) -> ApprovalDetail:
+        """Lets a deployment through without the votes it needs; somebody else has to review it.
+
+        The checks before the approval have passed, and those behind it still stop it.
+        """
+        row = self._approval(approval_id, lock=True)
+        self._refuse_unless_open(row)
+        actor, now = self._work.actor, self._work.clock()
+        row.glass_broken_by, row.glass_broken_by_name = actor.actor_id, actor.name
+        row.review_due_at = now + REVIEW_WITHIN
+        self._work.record(
+            "approval.break_glass",
+            "approval",
+            row.id,
+            after={
+                "reason": reason,
+                "roles": sorted(role.value for role in actor.roles),
+                "digest": row.digest,
+                "review_due_at": rfc3339(row.review_due_at),
+            },
+            subject=row.subject_id,
+        )
+        self._close(row, ApprovalStatus.APPROVED, f"{actor.name} broke the glass: {reason}")
+        AlertService(self._work).raise_alert(
+            NewAlert(
+                key=_glass_alert(row),
+                severity=AlertSeverity.CRITICAL,
+                title=f"{actor.name} broke the glass for {row.model_name}/{row.model_version}",
+                detail=f"{reason}\nIt goes to {row.environment} without the approval it needs. Review it until"
+                f" {rfc3339(row.review_due_at)}: mlops approvals review {row.id}",
+                resource_kind="approval",
+                resource_id=row.id,
+            )
+        )
+        return self._detail(row)
+
+    def review(self, approval_id: str, verdict: ReviewVerdict, reason: str) -> ApprovalDetail:
+        """Closes the review of a broken glass: once, by somebody with a seat who had no part in it."""
+        row = self._approval(approval_id, lock=True)
+        if row.glass_broken_by is None:
+            raise ConflictError("nobody broke the glass here, so there is nothing to review")
+        if row.reviewed_at is not None:
+            raise ConflictError(f"{row.reviewed_by_name} reviewed it already: {row.review_verdict}")
+        actor = self._work.actor
+        refusal = may_vote(
+            RULES[RiskLevel(row.risk_level)],
+            requested_by=row.requested_by,
+            voter_id=actor.actor_id,
+            roles=actor.roles,
+            voted=[],
+        )
+        if actor.actor_id == row.glass_broken_by:
+            refusal = "self_approval"
+        if refusal is not None:
+            raise self._refusal(refusal, row)
+        row.reviewed_at, row.reviewed_by_name = self._work.clock(), actor.name
+        row.review_verdict, row.review_reason = verdict.value, reason
+        self._work.record(
+            "approval.review",
+            "approval",
+            row.id,
+            after={"verdict": verdict.value, "reason": reason, "broken_by": row.glass_broken_by_name},
+            subject=row.subject_id,
+        )
+        AlertService(self._work).clear(_glass_alert(row), f"{verdict.value}: {reason}")
+        return self._detail(row)
+
     # -- for the rollout
 
     def request(self, subject: Subject) -> ApprovalRow:
@@ -136,6 +227,7 @@ class ApprovalService:
             expires_at=now + rule.within,
             decided_at=now if automatic else None,
             reason="low risk, and every check passed" if automatic else None,
+            reminded=0,
         )
         self._work.session.add(row)
         self._work.record(
@@ -147,6 +239,27 @@ class ApprovalService:
             requested_by=row.requested_by,
         )
         return row
+
+    def remind(self, subject_id: str, number: int) -> Reminder | None:
+        """Counts the reminder of this number, once; what to tell, or None when nobody need be told."""
+        row = self._of_subject(subject_id)
+        if row.status != ApprovalStatus.PENDING or row.reminded >= number:
+            return None
+        row.reminded = number
+        votes = self._repository.votes([row.id])[row.id]
+        reminder = Reminder(
+            missing=_tally(row, votes).missing,
+            expires_at=row.expires_at,
+            last=number == len(REMINDERS),
+        )
+        self._work.record(
+            "approval.escalate" if reminder.last else "approval.remind",
+            "approval",
+            row.id,
+            after={"missing": list(reminder.missing), "expires_at": rfc3339(row.expires_at)},
+            subject=row.subject_id,
+        )
+        return reminder
 
     def settle(self, subject_id: str) -> ApprovalRow:
         """The request as it stands; one that nobody decided within its time has lapsed."""
@@ -177,7 +290,7 @@ class ApprovalService:
             RULES[RiskLevel(row.risk_level)],
             bound_to=row.digest,
             now_is=digest,
-            automatic=row.automatic,
+            alone=row.automatic or row.glass_broken_by is not None,
             ballots=ballots,
         )
         if void is not None:
@@ -278,6 +391,8 @@ class ApprovalService:
             "expires_at": row.expires_at,
             "decided_at": row.decided_at,
             "reason": row.reason,
+            "reminders": row.reminded,
+            "glass_broken": _glass(row),
             "votes": [
                 Vote(
                     voter=vote.voter_name,
@@ -294,6 +409,23 @@ class ApprovalService:
 def _tally(row: ApprovalRow, votes: Sequence[ApprovalVoteRow]) -> Tally:
     ballots = [Ballot(vote.voter_id, Verdict(vote.verdict), _roles(vote.roles)) for vote in votes]
     return tally(RULES[RiskLevel(row.risk_level)], ballots)
+
+
+def _glass_alert(row: ApprovalRow) -> str:
+    return f"glass:{row.id}"
+
+
+def _glass(row: ApprovalRow) -> GlassBroken | None:
+    if row.glass_broken_by_name is None or row.review_due_at is None:
+        return None
+    return GlassBroken(
+        by=row.glass_broken_by_name,
+        review_due_at=row.review_due_at,
+        reviewed_at=row.reviewed_at,
+        reviewed_by=row.reviewed_by_name,
+        verdict=ReviewVerdict(row.review_verdict) if row.review_verdict else None,
+        reason=row.review_reason,
+    )
 
 
 def _roles(names: Sequence[str]) -> frozenset[Role]:

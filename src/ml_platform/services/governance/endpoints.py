@@ -11,6 +11,7 @@ from ml_platform.contracts.governance import (
     ApprovalDetail,
     ApprovalStatus,
     ModelRisk,
+    ReviewCreate,
     RiskAssess,
     Verdict,
     VoteCreate,
@@ -83,7 +84,7 @@ def reject(
     work: Annotated[Work, requires(Permission.APPROVE)],
     roles: Roles,
 ) -> ApprovalDetail:
-    """One rejection by somebody with a seat ends the request."""
+    """A rejection from a mandatory seat ends the request; another loses its seat, until no quorum is left."""
     return ApprovalService(work, roles).vote(approval_id, Verdict.REJECT, body.reason)
 
 
@@ -96,3 +97,29 @@ def abstain(
 ) -> ApprovalDetail:
     """Fills no seat, and is a vote: it cannot be changed."""
     return ApprovalService(work, roles).vote(approval_id, Verdict.ABSTAIN, body.reason)
+
+
+@router.post("/approvals/{approval_id}/break-glass", tags=["governance"])
+def break_glass(
+    approval_id: ApprovalId,
+    body: VoteCreate,
+    work: Annotated[Work, requires(Permission.BREAK_GLASS)],
+    roles: Roles,
+) -> ApprovalDetail:
+    """An emergency: the deployment goes on without the votes it needs.
+
+    Everybody is told, and somebody else reviews it within 24 hours; while that is overdue, no version of the
+    model gets into production.
+    """
+    return ApprovalService(work, roles).break_glass(approval_id, body.reason)
+
+
+@router.post("/approvals/{approval_id}/review", tags=["governance"])
+def review(
+    approval_id: ApprovalId,
+    body: ReviewCreate,
+    work: Annotated[Work, requires(Permission.APPROVE)],
+    roles: Roles,
+) -> ApprovalDetail:
+    """Closes the review of a broken glass; by somebody with a seat who neither asked nor broke it."""
+    return ApprovalService(work, roles).review(approval_id, body.verdict, body.reason)

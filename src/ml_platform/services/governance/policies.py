@@ -20,6 +20,10 @@ ASSESSMENTS = (
 )
 MEDIUM_FROM = 15
 HIGH_FROM = 30
+REMINDERS = (0.5, 0.8)
+"""The parts of the time limit after which those who are missing are told again; the last one escalates."""
+REVIEW_WITHIN = timedelta(hours=24)
+"""How soon somebody else has to review what went out behind a broken glass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +119,26 @@ class Tally:
 
 
 def tally(rule: ApprovalRule, ballots: Sequence[Ballot]) -> Tally:
-    """Counts. One no of somebody with a seat ends it; abstaining fills no seat.
+    """Counts. Abstaining fills no seat.
+
+    A no from a mandatory seat ends it. Any other no loses its seat, and the request ends once the seats that
+    are left are fewer than the quorum: one member of a board objects without stopping the rest.
 
     A person fills one seat, whatever roles they hold. Seats are given out so that as many as possible
     are filled, the mandatory ones first (augmenting paths of a bipartite matching).
     """
     seated = [ballot for ballot in ballots if _has_seat(rule, ballot.roles)]
-    rejected = next((b.voter_id for b in seated if b.verdict is Verdict.REJECT), None)
-    yes = [ballot for ballot in seated if ballot.verdict is Verdict.APPROVE]
-    filled: dict[str, Ballot] = {}
     order = [*rule.mandatory, *(seat for seat in rule.seats if seat not in rule.mandatory)]
-    for seat in order:
-        _fill(rule, seat, yes, filled, set())
+    no = [ballot for ballot in seated if ballot.verdict is Verdict.REJECT]
+    lost = _seat(rule, order[len(rule.mandatory) :], no)
+    left = [seat for seat in order if seat not in lost]
+    filled = _seat(rule, left, [ballot for ballot in seated if ballot.verdict is Verdict.APPROVE])
     missing = [seat for seat in rule.mandatory if seat not in filled]
     if len(filled) < rule.quorum:
-        missing += [seat for seat in order if seat not in filled and seat not in missing]
+        missing += [seat for seat in left if seat not in filled and seat not in missing]
+    rejected = next((b.voter_id for b in no if _sits_in(rule, rule.mandatory, b)), None)
+    if rejected is None and no and len(left) < rule.quorum:
+        rejected = no[-1].voter_id
     return Tally(
         approved=rejected is None and not missing,
         rejected_by=rejected,
@@ -150,12 +159,15 @@ def may_vote(
 
 
 def why_void(
-    rule: ApprovalRule, *, bound_to: str, now_is: str, automatic: bool, ballots: Sequence[Ballot]
+    rule: ApprovalRule, *, bound_to: str, now_is: str, alone: bool, ballots: Sequence[Ballot]
 ) -> str | None:
-    """Why an approval that was given no longer holds, or None."""
+    """Why an approval that was given no longer holds, or None.
+
+    `alone` says that it stands without votes: given by the rule itself, or behind a broken glass.
+    """
     if bound_to != now_is:
         return "the artifact, the configuration or the risk is not what was approved"
-    if automatic:
+    if alone:
         return None
     standing = tally(rule, ballots)
     if standing.approved:
@@ -165,6 +177,18 @@ def why_void(
 
 def _has_seat(rule: ApprovalRule, roles: frozenset[Role]) -> bool:
     return any(roles & accepted for accepted in rule.seats.values())
+
+
+def _sits_in(rule: ApprovalRule, seats: Iterable[str], ballot: Ballot) -> bool:
+    return any(ballot.roles & rule.seats[seat] for seat in seats)
+
+
+def _seat(rule: ApprovalRule, seats: Sequence[str], voters: Sequence[Ballot]) -> dict[str, Ballot]:
+    """As many of these seats as can be filled, the first ones first."""
+    filled: dict[str, Ballot] = {}
+    for seat in seats:
+        _fill(rule, seat, voters, filled, set())
+    return filled
 
 
 def _fill(

@@ -1,6 +1,7 @@
 """Queries over risks, approvals and votes; always of one team."""
 
 from collections.abc import Collection
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -42,6 +43,21 @@ class GovernanceRepository:
         if before is not None:
             query = query.where(ApprovalRow.id < before)
         return list(self._session.scalars(query))
+
+    def unreviewed(self, model_name: str, *, before: datetime) -> ApprovalRow | None:
+        """A deployment of the model behind a broken glass whose review was due before then."""
+        query = (
+            select(ApprovalRow)
+            .where(
+                ApprovalRow.team_id == self._team_id,
+                ApprovalRow.model_name == model_name,
+                ApprovalRow.review_due_at < before,
+                ApprovalRow.reviewed_at.is_(None),
+            )
+            .order_by(ApprovalRow.id)
+            .limit(1)
+        )
+        return self._session.scalars(query).first()
 
     def votes(self, approval_ids: Collection[str]) -> dict[str, list[ApprovalVoteRow]]:
         """The votes on each of these approvals, oldest first."""

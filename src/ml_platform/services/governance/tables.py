@@ -28,7 +28,11 @@ class ModelRiskRow(Base):
 
 
 class ApprovalRow(Base):
-    """One request, bound to a digest. At most one for each subject."""
+    """One request, bound to a digest. At most one for each subject.
+
+    `reminded` counts how often those who are missing were told again. Where the glass was broken, somebody
+    else reviews it until `review_due_at`.
+    """
 
     __tablename__ = "approvals"
     __table_args__ = (Index("ix_approvals_team", "team_id", "id"),)
@@ -52,6 +56,14 @@ class ApprovalRow(Base):
     expires_at: Mapped[datetime]
     decided_at: Mapped[datetime | None]
     reason: Mapped[str | None]
+    reminded: Mapped[int] = mapped_column(default=0)
+    glass_broken_by: Mapped[str | None]
+    glass_broken_by_name: Mapped[str | None]
+    review_due_at: Mapped[datetime | None] = mapped_column(index=True)
+    reviewed_at: Mapped[datetime | None]
+    reviewed_by_name: Mapped[str | None]
+    review_verdict: Mapped[str | None]
+    review_reason: Mapped[str | None]
 
 
 class ApprovalVoteRow(Base):

@@ -33,10 +33,19 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("reminded", sa.Integer(), nullable=False),
+        sa.Column("glass_broken_by", sa.String(), nullable=True),
+        sa.Column("glass_broken_by_name", sa.String(), nullable=True),
+        sa.Column("review_due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reviewed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reviewed_by_name", sa.String(), nullable=True),
+        sa.Column("review_verdict", sa.String(), nullable=True),
+        sa.Column("review_reason", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_approvals")),
         sa.UniqueConstraint("subject_id", name=op.f("uq_approvals_subject_id")),
     )
     with op.batch_alter_table("approvals", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_approvals_review_due_at"), ["review_due_at"], unique=False)
         batch_op.create_index("ix_approvals_team", ["team_id", "id"], unique=False)
 
     op.create_table(
@@ -839,6 +848,7 @@ def downgrade() -> None:
     op.drop_table("audit_events")
     with op.batch_alter_table("approvals", schema=None) as batch_op:
         batch_op.drop_index("ix_approvals_team")
+        batch_op.drop_index(batch_op.f("ix_approvals_review_due_at"))
 
     op.drop_table("approvals")
     # ### end Alembic commands ###

@@ -7,7 +7,7 @@ from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.deployments.interfaces import DeployableVersion, FeatureSource, Inspection
 from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.stages.context import StageContext
-from ml_platform.services.governance import GovernanceRepository, risk_facts
+from ml_platform.services.governance import ApprovalRow, GovernanceRepository, risk_facts
 
 ARTIFACT_CHANGED = "artifact_changed"
 
@@ -37,6 +37,23 @@ def current_risk(context: StageContext) -> dict[str, Any] | None:
         return risk_facts(row) if row is not None else None
 
 
+def overdue_review(context: StageContext) -> str | None:
+    """Why nothing of this model may go out until a broken glass was reviewed, or None."""
+    with context.parts.factory.begin(context.actor, write=False) as work:
+        repository = GovernanceRepository(work.session, context.team_id)
+        return review_problem(repository.unreviewed(context.model_name, before=work.clock()))
+
+
+def review_problem(row: ApprovalRow | None) -> str | None:
+    """What an overdue review says to who wants to deploy; None when none is overdue."""
+    if row is None:
+        return None
+    return (
+        f"the review of {row.model_name}/{row.model_version}, for which {row.glass_broken_by_name} broke the"
+        f" glass, is overdue; somebody with a seat gives it: mlops approvals review {row.id}"
+    )
+
+
 def artifact_problem(version: DeployableVersion, inspection: Inspection) -> str | None:
     """Why a stored artifact is not the one that was registered, or None."""
     if inspection.digest == version.digest:
@@ -60,6 +77,9 @@ def _problem(
         return "gate_failed", "there are no rows to try it with: log the model with an input_example"
     if context.environment == Environment.PRODUCTION and risk is None:
         return "gate_failed", missing_risk(context.model_name)
+    overdue = overdue_review(context) if context.environment == Environment.PRODUCTION else None
+    if overdue is not None:
+        return "review_overdue", overdue
     if version.feature_view is not None and context.parts.features is None:
         return (
             "gate_failed",
