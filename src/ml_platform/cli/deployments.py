@@ -226,6 +226,18 @@ def promote(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
     show_parts(platform().deployments.get(deployment).promote(), output, _SHOWN, _REVISIONS)
 
 
+@deployments.command("pause")
+def pause(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
+    """Hold a canary at its step; when it fails it is still rolled back."""
+    show_parts(platform().deployments.get(deployment).pause(), output, _SHOWN, _REVISIONS)
+
+
+@deployments.command("resume")
+def resume(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
+    """Let a canary go on that was paused."""
+    show_parts(platform().deployments.get(deployment).resume(), output, _SHOWN, _REVISIONS)
+
+
 @deployments.command("rollback")
 def rollback(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
     """Give all traffic back to the revision before, at once and without a question."""

@@ -35,6 +35,20 @@ class CanaryPlan(RequestModel):
         default=10.0, ge=0, le=60_000, description="A p95 below this is never called slow"
     )
     min_availability: float = Field(default=0.99, ge=0, le=1)
+    max_answer_shift: float | None = Field(
+        default=0.25,
+        gt=0,
+        le=100,
+        description="PSI of the answers against the old revision's in the same window, from 200 answers each;"
+        " null: not judged",
+    )
+    max_quality_drop: float | None = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Accuracy lost against the old revision, beyond chance, or the part by which RMSE grew; from"
+        " 100 labels each; null: not judged",
+    )
 
     @model_validator(mode="after")
     def _rising(self) -> "CanaryPlan":
@@ -158,6 +172,7 @@ class Deployment(ResponseModel):
         default=None, description="The version that a rollout under way brings"
     )
     rollout_status: RolloutStatus | None = Field(default=None, description="Of the rollout under way")
+    rollout_paused: bool = Field(default=False, description="Its canary is held where it is")
     revisions: list[Revision] = Field(description="Those that are loaded, newest first")
     active_rollout_id: str | None
     last_rollout_id: str | None
@@ -219,6 +234,8 @@ class Rollout(ResponseModel):
     justification: str | None
     approval_id: str | None
     revision_id: str | None
+    paused_by: str | None = Field(default=None, description="Who holds its canary where it is")
+    paused_at: datetime | None = None
     created_at: datetime
     finished_at: datetime | None
 

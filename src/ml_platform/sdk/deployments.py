@@ -198,6 +198,14 @@ class Deployment(PlatformObject[DeploymentData]):
         """Gives the new revision all traffic at once."""
         return self._act("promote")
 
+    def pause(self) -> "Deployment":
+        """Holds a canary at its step; when it fails it is still rolled back."""
+        return self._act("pause")
+
+    def resume(self) -> "Deployment":
+        """Lets a canary go on that was paused."""
+        return self._act("resume")
+
     def rollback(self) -> "Deployment":
         """Gives all traffic back to the revision before."""
         return self._act("rollback")

@@ -42,6 +42,7 @@ def bench(
     monkeypatch.setattr(parts, "plane", client)
     monkeypatch.setattr(parts, "inference_url", lambda: inference.base)
     monkeypatch.setattr(parts, "settings", quick)
+    monkeypatch.setattr(parts, "comparison", None)
     found = Bench(platform, tmp_path / "models", tools, inference.base)
     found.new_team()
     yield found

@@ -1,5 +1,6 @@
 """Rollouts from the request to traffic, through the nine stages, on a real inference server."""
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,15 +10,20 @@ import httpx
 import pytest
 
 from ml_platform.contracts.governance import RiskLevel
+from ml_platform.integrations.inference import InferenceClient
+from ml_platform.integrations.predictionlog import LocalPredictionLog
 from ml_platform.kit.db import Database
 from ml_platform.kit.durable import WorkflowEngine, WorkflowNotFoundError
 from ml_platform.kit.errors import UnavailableError
+from ml_platform.server.canary_comparison import LoggedComparison
 from ml_platform.services.access import Actor
 from ml_platform.services.deployments import RolloutParts
 from ml_platform.services.deployments.approving import ApprovalStage
 from ml_platform.services.deployments.runner import StageRunner
 from ml_platform.services.governance import RULES, ApprovalRow
+from ml_platform.services.monitoring import AnswerKinds, Deployments, GroundTruthStore
 from ml_platform.services.registry.tables import ModelVersionRow
+from tests.inference.support.server import Server
 from tests.support.crash import eventually
 from tests.support.platform import Caller
 from tests.support.rollouts import HIGH, LOW, MEDIUM, Bench
@@ -457,6 +463,60 @@ class TestCanary:
         bench.answers_with(accepted, 2.0)
         deployment = bench.deployment(accepted)
         assert (deployment["status"], len(deployment["revisions"])) == ("active", 1)
+
+    def test_one_whose_answers_lie_elsewhere_is_rolled_back(
+        self, bench: Bench, inference: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        components = bench.platform.runtime.components
+        parts = components.get(RolloutParts)
+        assert isinstance(parts.plane, InferenceClient)
+        log = LocalPredictionLog(
+            inference.state / "predictions" / "log",
+            inference.state / "predictions" / "spool",
+            flush=parts.plane.flush,
+        )
+        deployments, labels, kinds = (
+            components.get(part) for part in (Deployments, GroundTruthStore, AnswerKinds)
+        )
+        monkeypatch.setattr(parts, "comparison", LoggedComparison(deployments, labels, log, kinds))
+        _, accepted = self.second(bench, quick(50, step_seconds=60, hold_seconds=60))
+        bench.until(accepted, "canary")
+        with bench.traffic(accepted):
+            rollout = bench.until(accepted, "rolled_back")
+        assert "distributed differently" in rollout["reason"]
+        [step] = rollout["canary"]
+        assert step["evidence"]["answers"]["rows"] >= 200
+        bench.answers_with(accepted, 2.0)
+
+    def test_one_that_is_paused_holds_and_still_goes_back_when_it_fails(self, bench: Bench) -> None:
+        first, accepted = self.second(bench, quick(50, hold_seconds=1), fragile=True)
+        bench.until(accepted, "canary")
+        act = f"/deployments/{accepted['deployment_id']}"
+        answer = bench.engineer.client.post(f"{act}/pause")
+        assert (answer.status_code, answer.json()["rollout_paused"]) == (200, True)
+        assert bench.engineer.client.post(f"{act}/pause").status_code == 200
+        found = bench.rollout(accepted)
+        assert found["paused_by"] == bench.engineer.name
+        with bench.traffic(first) as traffic:
+            begun = time.monotonic()
+            eventually(lambda: len(traffic.statuses) > 100 and time.monotonic() > begun + 4, within=30)
+        assert bench.rollout(accepted)["status"] == "canary"
+        with bench.traffic(accepted, value=500.0):
+            assert "error rate" in bench.until(accepted, "rolled_back")["reason"]
+        assert bench.engineer.client.post(f"{act}/resume").status_code == 409
+
+    def test_one_that_was_paused_goes_on_when_it_is_resumed(self, bench: Bench) -> None:
+        first, accepted = self.second(bench, quick(50))
+        bench.until(accepted, "canary")
+        act = f"/deployments/{accepted['deployment_id']}"
+        assert bench.engineer.client.post(f"{act}/pause").status_code == 200
+        answer = bench.engineer.client.post(f"{act}/resume")
+        assert (answer.status_code, answer.json()["rollout_paused"]) == (200, False)
+        with bench.traffic(first):
+            bench.until(accepted, "succeeded")
+        query = f"/audit/events?resource={accepted['rollout_id']}"
+        actions = [event["action"] for event in bench.platform.admin.get(query).json()["items"]]
+        assert {"rollout.pause", "rollout.resume"} <= set(actions)
 
     def test_without_traffic_it_holds_and_then_goes_back(self, bench: Bench) -> None:
         _, accepted = self.second(bench, quick(50, hold_seconds=1))

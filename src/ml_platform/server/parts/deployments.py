@@ -20,6 +20,7 @@ from ml_platform.server.serving_keys import IdentityKeys
 from ml_platform.services.access import Actor, Authorizer, WorkFactory
 from ml_platform.services.deployments import (
     SNAPSHOT_RAISED,
+    RollbackWatch,
     RolloutParts,
     RolloutSettings,
     RolloutWorkflow,
@@ -34,6 +35,7 @@ from ml_platform.services.governance import RoleDirectory
 
 _LOOK_SECONDS = 0.5
 _COUNT_SECONDS = 10.0
+_WATCH_SECONDS = 5.0
 _KEYS_CHANGED = "inference.changed"
 
 
@@ -66,6 +68,7 @@ def compose(runtime: Runtime) -> None:
     builder = SnapshotBuilder(IdentityKeys(parts.get(Authorizer)), keys)
     feed = parts.provide(SnapshotFeed, SnapshotFeed(database, builder))
     _publish(runtime, factory, feed)
+    runtime.repeat("rollback-watch", _WATCH_SECONDS, lambda: RollbackWatch(rollouts).run())
     runtime.repeat("deployment-counts", _COUNT_SECONDS, lambda: count(database, parts.get(ApiMetrics)))
 
 

@@ -12,6 +12,7 @@ from ml_platform.kit.clock import utc_now
 from ml_platform.kit.db import Database
 from ml_platform.kit.durable import WorkflowEngine
 from ml_platform.kit.storage import ObjectStorage
+from ml_platform.server.canary_comparison import LoggedComparison
 from ml_platform.server.metrics import ApiMetrics
 from ml_platform.server.monitoring_adapters import (
     BundleAnswers,
@@ -22,6 +23,7 @@ from ml_platform.server.monitoring_adapters import (
 from ml_platform.server.runtime import Runtime
 from ml_platform.services.access import WorkFactory
 from ml_platform.services.alerts.repository import count_unresolved
+from ml_platform.services.deployments import RolloutParts
 from ml_platform.services.monitoring import (
     AnswerKinds,
     CheckSchedule,
@@ -56,8 +58,9 @@ def compose(runtime: Runtime) -> None:
         ),
     )
     storage = parts.get(ObjectStorage)
-    parts.provide(GroundTruthStore, StoredGroundTruth(storage))
-    parts.provide(AnswerKinds, BundleAnswers(storage))
+    labels = parts.provide(GroundTruthStore, StoredGroundTruth(storage))
+    kinds = parts.provide(AnswerKinds, BundleAnswers(storage))
+    parts.get(RolloutParts).comparison = LoggedComparison(deployments, labels, log, kinds)
     scores = GraphScores(storage, settings.home / "work")
     engine.register(DriftCheckWorkflow(MonitoringParts(factory, deployments, versions, scores, log)))
     engine.register(RetrainWorkflow(factory, RepeatableJobs(parts), deployments))

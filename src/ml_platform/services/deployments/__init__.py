@@ -23,6 +23,7 @@ from ml_platform.services.deployments.smoke_keys import SmokeKeys
 from ml_platform.services.deployments.snapshots import SnapshotBuilder, SnapshotFeed
 from ml_platform.services.deployments.stages import RolloutParts
 from ml_platform.services.deployments.traffic import SNAPSHOT_RAISED, raise_snapshot_version
+from ml_platform.services.deployments.watch import RollbackWatch
 from ml_platform.services.deployments.workflows import ROLLOUT, RolloutWorkflow
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "ModelCatalogue",
     "ModelTools",
     "Notifier",
+    "RollbackWatch",
     "RolloutParts",
     "RolloutSettings",
     "RolloutWorkflow",

@@ -5,12 +5,17 @@ the end. Latency is compared with the old revision's in the same window, and nev
 against 15 µs is no regression.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ml_platform.contracts.deployments import CanaryPlan
 from ml_platform.contracts.serving import InferenceMetrics, RevisionMetrics
+from ml_platform.services.deployments.interfaces import AnswersCompared, Compared, QualityCompared
 
+FEWEST_ANSWERS = 200
+"""With ten bins, chance alone gives a PSI of about 0.09 at 200 answers a side."""
+FEWEST_LABELS = 100
 _EARLY_REQUESTS = 20
 """From so many requests on, a clear failure ends a step before its time (or fewer, if fewer are asked)."""
 
@@ -71,6 +76,48 @@ def judge(plan: CanaryPlan, *, elapsed: float, new: Measured, old: Measured) -> 
         reason = f"availability {availability:.2%} is below {plan.min_availability:.2%}"
         return Judgement("rollback", reason, evidence)
     return Judgement("promote", "no worse than the old revision in the same window", evidence)
+
+
+def weigh(plan: CanaryPlan, judgement: Judgement, found: Compared) -> Judgement:
+    """The judgement in the light of what both sides answered; worse answers undo a promotion, or a wait."""
+    evidence = judgement.evidence | {"answers": asdict(found.answers), "quality": asdict(found.quality)}
+    bad = _shifted(plan, found.answers) or _worse(plan, found.quality)
+    if bad is not None:
+        return Judgement("rollback", bad, evidence)
+    return Judgement(judgement.verdict, judgement.reason, evidence)
+
+
+def _shifted(plan: CanaryPlan, answers: AnswersCompared) -> str | None:
+    if plan.max_answer_shift is None or answers.psi is None:
+        return None
+    if min(answers.rows, answers.baseline_rows) < FEWEST_ANSWERS or answers.psi <= plan.max_answer_shift:
+        return None
+    return (
+        f"its answers are distributed differently from the old revision's: PSI {answers.psi:.2f} over"
+        f" {answers.rows} and {answers.baseline_rows} answers is above {plan.max_answer_shift:g}"
+    )
+
+
+def _worse(plan: CanaryPlan, quality: QualityCompared) -> str | None:
+    """Accuracy must be lost beyond two standard errors of the difference, or RMSE have grown by that part."""
+    value, baseline = quality.value, quality.baseline
+    if plan.max_quality_drop is None or value is None or baseline is None:
+        return None
+    if min(quality.labels, quality.baseline_labels) < FEWEST_LABELS:
+        return None
+    if quality.metric == "accuracy":
+        chance = math.sqrt(
+            value * (1 - value) / quality.labels + baseline * (1 - baseline) / quality.baseline_labels
+        )
+        bad = baseline - value > plan.max_quality_drop + 2 * chance
+    else:
+        bad = value > baseline * (1 + plan.max_quality_drop)
+    if not bad:
+        return None
+    return (
+        f"{quality.metric} {value:.4f} on {quality.labels} labels is worse than the old revision's"
+        f" {baseline:.4f} on {quality.baseline_labels}"
+    )
 
 
 def _failure(plan: CanaryPlan, new: Measured, old: Measured) -> str | None:

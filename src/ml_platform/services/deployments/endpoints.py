@@ -136,6 +136,22 @@ def promote(
     return DeploymentService(work, parts).promote(deployment_id)
 
 
+@router.post("/deployments/{deployment_id}/pause")
+def pause(
+    deployment_id: DeploymentId, work: Annotated[Work, requires(Permission.DEPLOY_STAGING)], parts: Parts
+) -> Deployment:
+    """Holds a canary at its step: nothing promotes it, and a failure still rolls it back."""
+    return DeploymentService(work, parts).pause(deployment_id)
+
+
+@router.post("/deployments/{deployment_id}/resume")
+def resume(
+    deployment_id: DeploymentId, work: Annotated[Work, requires(Permission.DEPLOY_STAGING)], parts: Parts
+) -> Deployment:
+    """Lets a canary go on that was paused."""
+    return DeploymentService(work, parts).resume(deployment_id)
+
+
 @router.post("/deployments/{deployment_id}/rollback")
 def rollback(
     deployment_id: DeploymentId, work: Annotated[Work, requires(Permission.DEPLOY_STAGING)], parts: Parts

@@ -1,7 +1,8 @@
 """What deployments need of others: model versions, what reads and builds models, the inference plane."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -183,6 +184,45 @@ class InferencePlane(Protocol):
         timeout: float,
     ) -> Answer:
         """One request to the real endpoint, answered by this revision whatever its weight."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersCompared:
+    """How far a canary's answers lie from the old revision's; `psi` is None where a side has no answers."""
+
+    rows: int
+    baseline_rows: int
+    psi: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QualityCompared:
+    """A canary beside the old revision in the light of the labels that arrived so far.
+
+    `metric` is accuracy (larger is better) or rmse (smaller is better); None where a side has no labels.
+    """
+
+    metric: str | None
+    labels: int
+    value: float | None
+    baseline_labels: int
+    baseline: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    answers: AnswersCompared
+    quality: QualityCompared
+
+
+class PredictionComparison(Protocol):
+    """The prediction log of an endpoint, read for two sides of a canary."""
+
+    def compare(
+        self, work: Work, deployment_id: str, candidate: str, baseline: Collection[str], since: datetime
+    ) -> Compared:
+        """What both sides answered since then; raises UnavailableError when the log cannot be read."""
         ...
 
 

@@ -213,6 +213,7 @@ class RolloutLedger:
         before = rollout.status
         traffic = Traffic(self._work, deployment)
         if status is RolloutStatus.SUCCEEDED:
+            self._keep_baseline(rollout)
             self.release(deployment, rollout)
             if rollout.environment == Environment.PRODUCTION:
                 self._catalogue.set_champion(self._work, rollout.model_name, rollout.model_version)
@@ -235,6 +236,14 @@ class RolloutLedger:
             after={"status": status.value, "reason": rollout.reason},
             deployment_id=deployment.id,
         )
+
+    def _keep_baseline(self, rollout: RolloutRow) -> None:
+        """What the old revision did in the newest step, for whoever watches this one later."""
+        revision = self.candidate(rollout)
+        found = [row.evidence.get("baseline") for row in self.repository.canary_steps(rollout)]
+        measured = [item for item in found if item]
+        if revision is not None and measured:
+            revision.baseline = measured[-1]
 
     def _close_open_parts(self, rollout: RolloutRow, status: RolloutStatus) -> None:
         left = StageStatus.CANCELLED if status is RolloutStatus.CANCELLED else StageStatus.SKIPPED

@@ -1,5 +1,6 @@
 """The canary: a share of the traffic at a time, decided by what the inference plane measured."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.exc import OperationalError
@@ -10,10 +11,11 @@ from ml_platform.contracts.deployments import (
     RevisionStatus,
     RolloutStatus,
 )
-from ml_platform.kit.errors import UnavailableError
-from ml_platform.services.deployments.canary import judge, measured
+from ml_platform.kit.errors import AppError, UnavailableError
+from ml_platform.services.deployments.canary import FEWEST_LABELS, Judgement, judge, measured, weigh
 from ml_platform.services.deployments.ledger import RolloutLedger
 from ml_platform.services.deployments.runner import StageRunner
+from ml_platform.services.deployments.tables import RolloutRow
 
 _QUICKEST_LOOK = 0.2
 
@@ -51,6 +53,7 @@ class CanarySteps:
                 if RolloutStatus(rollout.status).finished:
                     return {"verdict": "over"}
                 loaded = ledger.repository.loaded(rollout.deployment_id)
+                paused = rollout.paused_at is not None
                 row = next(row for row in ledger.repository.canary_steps(rollout) if row.step == step)
             state, why = self._runner.parts.plane.revision_state(rollout.revision_id)
             if state == "failed":
@@ -62,10 +65,33 @@ class CanarySteps:
             return None
         old = {row.id for row in loaded if row.status == RevisionStatus.SERVING}
         new, baseline = measured(metrics, rollout.revision_id, old)
-        judgement = judge(CanaryPlan(**rollout.config["canary"]), elapsed=elapsed, new=new, old=baseline)
-        if judgement.verdict == "wait":
+        plan = CanaryPlan(**rollout.config["canary"])
+        judgement = judge(plan, elapsed=elapsed, new=new, old=baseline)
+        if judgement.verdict != "rollback" and min(new.requests, baseline.requests) >= FEWEST_LABELS:
+            judgement = self._weighed(plan, judgement, rollout, old, row.started_at)
+        if judgement.verdict == "wait" or (paused and judgement.verdict == "promote"):
             return None
         return {"verdict": judgement.verdict, "reason": judgement.reason, "evidence": judgement.evidence}
+
+    def paused(self) -> bool:
+        """Whether somebody holds the canary, so that no decision is none."""
+        with self._runner.ledger(write=False) as ledger:
+            rollout = ledger.repository.rollout(self._runner.rollout_id)
+            return rollout.paused_at is not None and not RolloutStatus(rollout.status).finished
+
+    def _weighed(
+        self, plan: CanaryPlan, judgement: Judgement, rollout: RolloutRow, old: set[str], since: datetime
+    ) -> Judgement:
+        comparison = self._runner.parts.comparison
+        if comparison is None:
+            return judgement
+        with self._runner.work(write=False) as work:
+            try:
+                found = comparison.compare(work, rollout.deployment_id, rollout.revision_id, old, since)
+            except AppError as error:  # traffic alone decides, and the evidence says so
+                evidence = judgement.evidence | {"answers": {"not_compared": error.detail}}
+                return Judgement(judgement.verdict, judgement.reason, evidence)
+        return weigh(plan, judgement, found)
 
     def settle(self, step: int, found: dict[str, Any] | None) -> bool:
         """No decision within the time limit is a decision: back to what served."""

@@ -127,6 +127,14 @@ class DeploymentService:
         self._ledger.finish(deployment, rollout, RolloutStatus.SUCCEEDED, reason)
         return self._view(deployment)
 
+    def pause(self, deployment_id: str) -> Deployment:
+        """Holds a canary where it is: it is not promoted, and still rolled back when it fails."""
+        return self._hold(deployment_id, paused=True)
+
+    def resume(self, deployment_id: str) -> Deployment:
+        """Lets a canary that is held go on; again changes nothing."""
+        return self._hold(deployment_id, paused=False)
+
     def rollback(self, deployment_id: str) -> Deployment:
         """Back to what served before: ends a canary, or swaps with the revision that stands by."""
         deployment, rollout = self._held(deployment_id)
@@ -200,6 +208,20 @@ class DeploymentService:
         return self.get_rollout(rollout_id)
 
     # -- parts
+
+    def _hold(self, deployment_id: str, *, paused: bool) -> Deployment:
+        deployment, rollout = self._held(deployment_id)
+        if rollout is None or rollout.status != RolloutStatus.CANARY:
+            raise ConflictError(
+                f"there is no canary to {'pause' if paused else 'resume'}",
+                hint="a canary begins when the nine stages passed: mlops deployments rollout",
+            )
+        if (rollout.paused_at is not None) != paused:
+            rollout.paused_at = self._work.clock() if paused else None
+            rollout.paused_by_name = self._work.actor.name if paused else None
+            action = "rollout.pause" if paused else "rollout.resume"
+            self._work.record(action, "rollout", rollout.id, deployment_id=deployment.id)
+        return self._view(deployment)
 
     def _permit(self, environment: Environment, deployment_id: str = "new") -> None:
         resource = Resource(

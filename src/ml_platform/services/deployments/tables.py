@@ -36,7 +36,10 @@ class DeploymentRow(Base):
 
 
 class RevisionRow(Base):
-    """A model version as deployed; immutable but for `status` and `weight` (percent of the traffic)."""
+    """A model version as deployed; immutable but for `status` and `weight` (percent of the traffic).
+
+    `baseline` is what it was compared with when it took over: the old revision's share of the last step.
+    """
 
     __tablename__ = "revisions"
 
@@ -56,6 +59,7 @@ class RevisionRow(Base):
     status: Mapped[str] = mapped_column(index=True)
     weight: Mapped[float]
     smoke_until: Mapped[datetime | None]
+    baseline: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
 
 
@@ -81,6 +85,8 @@ class RolloutRow(Base):
     justification: Mapped[str | None]
     artifact_digest: Mapped[str | None]
     approval_id: Mapped[str | None]
+    paused_by_name: Mapped[str | None]
+    paused_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

@@ -48,6 +48,7 @@ def deployment(
         serving_model_id=_model_id(first) if first else None,
         rollout_model_id=_model_id(running) if running else None,
         rollout_status=RolloutStatus(running.status) if running else None,
+        rollout_paused=running is not None and running.paused_at is not None,
         revisions=[_revision(item) for item in revisions],
         active_rollout_id=row.active_rollout_id,
         last_rollout_id=row.last_rollout_id,
@@ -70,6 +71,8 @@ def rollout(row: RolloutRow) -> Rollout:
         justification=row.justification,
         approval_id=row.approval_id,
         revision_id=row.revision_id,
+        paused_by=row.paused_by_name,
+        paused_at=row.paused_at,
         created_at=row.created_at,
         finished_at=row.finished_at,
     )

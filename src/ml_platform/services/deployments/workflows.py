@@ -1,5 +1,6 @@
 """`deployment.rollout`: the nine stages, then the canary, durable from the first row to the last."""
 
+import itertools
 from collections.abc import Callable
 
 from ml_platform.contracts.deployments import RolloutStatus, StageName
@@ -141,7 +142,10 @@ class _Run:
     def _step(self, number: int, percent: int, every: float, hold: float) -> bool:
         if not self._flow.step(f"canary.{number}.shift", self._canary.shift, number, percent, retry=_AGAIN):
             return False
-        found = self._flow.poll(
-            f"canary.{number}.watch", lambda: self._canary.watch(number), every=every, timeout=hold
-        )
+        found = None
+        for again in itertools.count():
+            name = f"canary.{number}.watch" + (f".{again}" if again else "")
+            found = self._flow.poll(name, lambda: self._canary.watch(number), every=every, timeout=hold)
+            if found is not None or not self._flow.step(f"{name}.paused", self._canary.paused):
+                break
         return self._flow.step(f"canary.{number}.settle", self._canary.settle, number, found, retry=_AGAIN)

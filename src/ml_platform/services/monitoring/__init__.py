@@ -2,6 +2,7 @@
 
 from ml_platform.services.monitoring.checks import DriftCheckWorkflow, MonitoringParts
 from ml_platform.services.monitoring.endpoints import router
+from ml_platform.services.monitoring.ground_truth import GroundTruthService
 from ml_platform.services.monitoring.interfaces import (
     AnswerKinds,
     Deployments,
@@ -25,6 +26,7 @@ __all__ = [
     "CheckSchedule",
     "Deployments",
     "DriftCheckWorkflow",
+    "GroundTruthService",
     "GroundTruthStore",
     "JobOutcome",
     "ModelVersions",

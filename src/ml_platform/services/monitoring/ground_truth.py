@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ml_platform.contracts.quality import (
     MOST_RECORDS,
@@ -97,11 +97,26 @@ class GroundTruthService:
         kinds: AnswerKinds,
     ) -> DeploymentQuality:
         """Joins the window's predictions with the labels that arrived since it began."""
-        span = _span(window)
+        until = self._work.clock()
+        since = until - _span(window)
+        found, records = self.measure(deployment_id, since, until, log=log, kinds=kinds)
+        return DeploymentQuality(
+            deployment_id=deployment_id,
+            window_start=since,
+            window_end=until,
+            min_rows=min_rows,
+            labels=records,
+            matched=found.matched,
+            ambiguous=found.ambiguous,
+            revisions=_revisions_of(found, min_rows),
+        )
+
+    def measure(
+        self, deployment_id: str, since: datetime, until: datetime, *, log: PredictionLog, kinds: AnswerKinds
+    ) -> tuple[Labelled, int]:
+        """What the labels say of a window's predictions, and how many labels arrived since it began."""
         deployment = self._deployments.get(self._work, deployment_id)
         bundles = kinds.bundles(self._work, deployment_id)
-        until = self._work.clock()
-        since = until - span
         uploads = self._repository.uploads_since(deployment_id, since)
         digests, records = [row.digest for row in uploads], sum(row.records for row in uploads)
         self._work.close()  # nor while files are read
@@ -119,16 +134,7 @@ class GroundTruthService:
             until=until,
             kind_of=kind_of,
         )
-        return DeploymentQuality(
-            deployment_id=deployment_id,
-            window_start=since,
-            window_end=until,
-            min_rows=min_rows,
-            labels=records,
-            matched=found.matched,
-            ambiguous=found.ambiguous,
-            revisions=_revisions_of(found, min_rows),
-        )
+        return found, records
 
     def list_uploads(self, deployment_id: str, *, before: str | None, limit: int) -> list[GroundTruth]:
         """Newest first."""

@@ -556,6 +556,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("weight", sa.Double(), nullable=False),
         sa.Column("smoke_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("baseline", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["deployment_id"], ["deployments.id"], name=op.f("fk_revisions_deployment_id")
@@ -585,6 +586,8 @@ def upgrade() -> None:
         sa.Column("justification", sa.String(), nullable=True),
         sa.Column("artifact_digest", sa.String(), nullable=True),
         sa.Column("approval_id", sa.String(), nullable=True),
+        sa.Column("paused_by_name", sa.String(), nullable=True),
+        sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(

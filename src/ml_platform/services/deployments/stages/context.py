@@ -14,6 +14,7 @@ from ml_platform.services.deployments.interfaces import (
     ModelCatalogue,
     ModelTools,
     Notifier,
+    PredictionComparison,
 )
 from ml_platform.services.deployments.settings import RolloutSettings
 from ml_platform.services.deployments.smoke_keys import SmokeKeys
@@ -25,6 +26,7 @@ class RolloutParts:
     """The adapters and settings of rollouts, as composed.
 
     `features` is None while no feature store is connected; a model that declares a view is then stopped.
+    `comparison` is None where no prediction log is kept; canaries are then judged by traffic alone.
     """
 
     factory: WorkFactory
@@ -37,6 +39,7 @@ class RolloutParts:
     bundles: Path
     inference_url: Callable[[], str]
     features: FeatureLookups | None = None
+    comparison: PredictionComparison | None = None
     settings: RolloutSettings = field(default_factory=RolloutSettings)
     clock: Clock = utc_now
 

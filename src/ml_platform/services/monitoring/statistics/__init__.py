@@ -7,6 +7,7 @@
 Nothing here knows a database, a model or a clock.
 """
 
+from ml_platform.services.monitoring.statistics.answers import AnswerShift, compare_answers, shift_of
 from ml_platform.services.monitoring.statistics.drift import (
     DriftReport,
     DriftThresholds,
@@ -35,6 +36,7 @@ from ml_platform.services.monitoring.statistics.windows import ColumnCounts, Win
 __all__ = [
     "KEY_SEPARATOR",
     "AnswerKind",
+    "AnswerShift",
     "ColumnCounts",
     "ColumnProfile",
     "ColumnQuality",
@@ -53,7 +55,9 @@ __all__ = [
     "assess",
     "check_window",
     "compare",
+    "compare_answers",
     "count_window",
     "measure_labelled",
     "profile_reference",
+    "shift_of",
 ]
