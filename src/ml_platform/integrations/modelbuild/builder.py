@@ -60,8 +60,15 @@ TOLERANCE = 1e-4
 """Between double and single precision; what a probability may differ by."""
 
 _EVALUATIONS_KEPT = 256
-CONVERTIBLE = ("sklearn", "lightgbm", "xgboost")
+CONVERTIBLE = ("sklearn", "lightgbm", "xgboost", "catboost", "pytorch")
 CONVERTERS = ("skl2onnx", "onnxmltools", "onnx", "onnxruntime")
+_TORCH_CONVERTERS = ("onnx", "onnxruntime")
+_ONNXSCRIPT = "onnxscript==0.7.2"
+"""What PyTorch's exporter is written in. It is never needed here, so its version stands here."""
+
+CONVERTED_BY = "converted_by"
+NOT_CONVERTED_BECAUSE = "not_converted_because"
+"""Keys in a manifest's metadata: a bundle that is used again still says how it came to be."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +252,8 @@ class ModelBuilder:
             return f"the conversion failed: {error.detail}"
 
     def _convert(self, work: "_Work", flavour: str) -> "BuildResult | str":
-        python = self._environments.ensure(_serving_requirements(work.info), _converters(), log=work.say)
+        converters = _converters(flavour)
+        python = self._environments.ensure(_serving_requirements(work.info), converters, log=work.say)
         work.say("converting")
         with self._environments.hold(python):
             answer = ask_model(python, work.folder, self._limits, self._convert_request(work, flavour))
@@ -301,7 +309,7 @@ class ModelBuilder:
             task="classification" if classes else "other",
             output="probability" if binary else "prediction",
             classes=classes,
-            metadata=work.metadata,
+            metadata=work.metadata | {NOT_CONVERTED_BECAUSE: reason},
             files=_hashes(bundle),
         )
         manifest = self._with_background(work, bundle, manifest)
@@ -399,7 +407,7 @@ def _graph_manifest(work: _Work, said: Mapping[str, Any]) -> BundleManifest:
             OnnxGraph,
         ),
         parity=msgspec.convert(said["parity"], Parity),
-        metadata=work.metadata,
+        metadata=work.metadata | {CONVERTED_BY: str(said["maker"])[:500]},
         files={ONNX_FILE: _sha256(work.folder / ONNX_FILE)},
     )
 
@@ -446,9 +454,13 @@ def _serving_requirements(info: ModelInfo) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _converters() -> tuple[str, ...]:
+def _converters(flavour: str) -> tuple[str, ...]:
     """The converters in our own versions: what serves the graph is what it was checked with."""
-    return tuple(f"{name}=={importlib.metadata.version(name)}" for name in CONVERTERS)
+    torch = flavour == "pytorch"
+    ours = tuple(
+        f"{name}=={importlib.metadata.version(name)}" for name in (_TORCH_CONVERTERS if torch else CONVERTERS)
+    )
+    return (*ours, _ONNXSCRIPT) if torch else ours
 
 
 def _same_as_inspected(model: Path, info: ModelInfo) -> None:
