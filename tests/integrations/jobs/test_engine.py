@@ -1,6 +1,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,6 +22,12 @@ from ml_platform.kit.environments import EnvironmentCache
 from tests.integrations.jobs.conftest import Submit, alive, archive_of, finished, spec_of, until
 
 MIB = 1024**2
+
+
+def _number_after(word: str, engine: LocalJobEngine) -> str | None:
+    """The number that a script has printed behind a word, once the line is complete."""
+    found = re.search(rf"{word} (\d+)\n", engine.read_log("job_1").text)
+    return found[1] if found else None
 
 
 class TestARun:
@@ -221,12 +228,12 @@ class TestCancelling:
             "c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
             "print('child', c.pid); time.sleep(600)"
         )
-        text = until(lambda: "child" in engine.read_log("job_1").text and engine.read_log("job_1").text)
+        child = int(until(lambda: _number_after("child", engine)))
         engine.cancel("job_1")
         result = finished(engine).result
         assert result is not None
         assert result.state == "cancelled"
-        assert not alive(int(text.split("child ")[1].split()[0]))
+        assert not alive(child)
         engine.cancel("job_1")
         assert engine.poll("job_1").result == result
 
@@ -326,13 +333,12 @@ if os.fork() == 0:
 time.sleep(600)
 """
         )
-        text = until(lambda: "daemon" in engine.read_log("job_1").text and engine.read_log("job_1").text)
+        pids = [int(until(lambda name=name: _number_after(name, engine))) for name in ("script", "daemon")]
         phase = json.loads((tmp_path / "jobs" / "job_1" / layout.PHASE).read_text())
         os.kill(phase["pid"], signal.SIGKILL)
         state = finished(engine)
         assert (state.status, state.script_started) == ("lost", True)
-        for name in ("script", "daemon"):
-            pid = int(text.split(f"{name} ")[1].split()[0])
+        for pid in pids:
             until(lambda pid=pid: not alive(pid))
         engine.launch("job_1")
         assert engine.poll("job_1").status == "lost"
