@@ -31,6 +31,9 @@ class Recorder:
         await self.gate.wait()
         return self.predict(rows)
 
+    def refusal(self, busy: bool) -> None:
+        return None
+
     async def close(self) -> None:
         self.closed = True
 

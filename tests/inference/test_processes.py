@@ -65,8 +65,8 @@ class TestStop:
         server = make_server(pyfunc_python=sys.executable).start()
         server.has_applied(control.snapshot)
         tree = psutil.Process(server.process.pid).children(recursive=True)
-        assert len(tree) == 2  # a worker and its isolated model
-        homes = [Path(p.cwd()) for p in tree if Path(p.cwd()).name.startswith("mlops-model-")]
+        assert len(tree) == 3  # a worker, its isolated model, and the guard in between
+        homes = list({Path(p.cwd()) for p in tree if Path(p.cwd()).name.startswith("mlops-model-")})
         assert len(homes) == 1
         assert server.stop() == 0
         assert not homes[0].exists()

@@ -321,7 +321,11 @@ class TestEviction:
             async with running(tmp_path, storage, pyfunc_python=sys.executable) as plane:
                 await plane.apply(endpoint(revision(gated[0], "rev-g"), name="g"))
                 status = plane.status("rev-g")
-                (child,) = [c for c in psutil.Process().children() if "pyfunc_child" in " ".join(c.cmdline())]
+                (child,) = [
+                    child
+                    for child in psutil.Process().children(recursive=True)
+                    if any(part.endswith("pyfunc_child.py") for part in child.cmdline())
+                ]
                 assert status.memory_bytes == pytest.approx(child.memory_info().rss, rel=0.3)
 
         asyncio.run(scenario())

@@ -107,11 +107,16 @@ RevisionState = Literal["idle", "loading", "ready", "failed"]
 """Idle: not in memory, and loaded by its next request; its bundle is there."""
 
 
+BreakerState = Literal["closed", "open", "half_open"]
+"""Of an isolated model: open while its process is away, half open until the next one's first answer."""
+
+
 class RevisionStatus(_Wire, frozen=True, kw_only=True):
     """One revision in one worker; `reason` says why it failed, `serving` whether traffic can reach it now.
 
     `memory_bytes` is what its model takes now. Loads, failures and evictions (for models that needed the
-    room) count since the worker started; `load_seconds` is how long the last load took.
+    room) count since the worker started; `load_seconds` is how long the last load took. `restarts` counts
+    how often the process of an isolated model was replaced, by the reason.
     """
 
     revision_id: str
@@ -123,6 +128,8 @@ class RevisionStatus(_Wire, frozen=True, kw_only=True):
     loads: int = 0
     load_failures: int = 0
     evictions: int = 0
+    restarts: dict[str, int] = {}
+    breaker: BreakerState = "closed"
 
 
 class WorkerStatus(_Wire, frozen=True, kw_only=True):

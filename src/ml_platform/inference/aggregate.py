@@ -58,16 +58,22 @@ class History:
 
 @dataclass(slots=True)
 class Loads:
-    """How often a revision's model was loaded, could not be, and had to leave, over all workers and time."""
+    """How often a revision's model was loaded, could not be, and had to leave, over all workers and time.
+
+    `restarts` counts processes of an isolated model that had to be replaced, by reason.
+    """
 
     loads: int = 0
     failures: int = 0
     evictions: int = 0
+    restarts: dict[str, int] = field(default_factory=dict)
 
     def add(self, other: Loads, sign: int = 1) -> None:
         self.loads += sign * other.loads
         self.failures += sign * other.failures
         self.evictions += sign * other.evictions
+        for reason, count in other.restarts.items():
+            self.restarts[reason] = self.restarts.get(reason, 0) + sign * count
 
 
 class TrafficAggregate:
@@ -111,7 +117,10 @@ class TrafficAggregate:
         pid, before = self._reported.get(status.worker, (status.pid, {}))
         if pid != status.pid:
             before = {}
-        now = {r.revision_id: Loads(r.loads, r.load_failures, r.evictions) for r in status.revisions}
+        now = {
+            r.revision_id: Loads(r.loads, r.load_failures, r.evictions, dict(r.restarts))
+            for r in status.revisions
+        }
         for revision_id, counts in now.items():
             total = self.loads.setdefault(revision_id, Loads())
             total.add(counts)

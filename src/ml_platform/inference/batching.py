@@ -59,6 +59,9 @@ class Batcher:
                 self._loop.call_soon(self._run_inline)
             self._inline.append(_Waiting(rows, future, 0.0))
         else:
+            refusal = self._runtime.refusal(self._task is not None)
+            if refusal is not None:
+                raise refusal
             self._apart.append(_Waiting(rows, future, time.monotonic() + self._timeout))
             self._sweep_later()
             if self._task is None:
@@ -74,6 +77,10 @@ class Batcher:
     def memory(self) -> int:
         """What the model takes in memory, in bytes; slow for an isolated one."""
         return self._runtime.memory()
+
+    def renew(self) -> None:
+        """Has the model give back what it has taken since it was loaded."""
+        self._runtime.renew()
 
     async def close(self) -> None:
         """Closes the runtime, once nobody waits for it any more but what has been given up has ended."""

@@ -94,13 +94,27 @@ def _memory(traffic: TrafficAggregate, status: InferenceStatus) -> Iterator[str]
         for revision_id, loads in traffic.loads.items():
             labels = _labels((("revision", revision_id),))
             yield f"model_{name}_total{{{labels}}} {getattr(loads, field)}"
+    yield from _head(
+        "model_restarts_total",
+        "counter",
+        "Times that the process of an isolated model was replaced, and why.",
+    )
+    for revision_id, loads in traffic.loads.items():
+        for reason, count in loads.restarts.items():
+            labels = _labels((("revision", revision_id), ("reason", reason)))
+            yield f"model_restarts_total{{{labels}}} {count}"
+    open_breakers: dict[str, int] = {}
     seconds: dict[str, float] = {}
     memory: dict[str, int] = {}
     for revision in (revision for worker in status.workers for revision in worker.revisions):
         key = revision.revision_id
         memory[key] = memory.get(key, 0) + revision.memory_bytes
+        open_breakers[key] = open_breakers.get(key, 0) + (revision.breaker != "closed")
         if revision.load_seconds is not None:
             seconds[key] = max(seconds.get(key, 0.0), revision.load_seconds)
+    yield from _head("model_breaker_open", "gauge", "Workers that refuse requests because a model broke.")
+    for key, workers in open_breakers.items():
+        yield f"model_breaker_open{{{_labels((('revision', key),))}}} {workers}"
     yield from _head("model_load_seconds", "gauge", "Time of the last load, of the slowest worker.")
     for key, value in seconds.items():
         yield f"model_load_seconds{{{_labels((('revision', key),))}}} {value}"

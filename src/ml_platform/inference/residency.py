@@ -13,7 +13,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal
 
@@ -22,8 +22,9 @@ from ml_platform.inference.batching import Batcher
 from ml_platform.inference.errors import Unavailable
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.runtimes.base import Runtime
-from ml_platform.inference.runtimes.loading import Prepared, RuntimeLoader
-from ml_platform.inference.runtimes.memory import default_budget
+from ml_platform.inference.runtimes.breaker import Health
+from ml_platform.inference.runtimes.loading import Prepared, RuntimeLoader, pyfunc_limits
+from ml_platform.inference.runtimes.memory import model_budget
 from ml_platform.inference.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ LAST_RETRY = 60.0
 _LOOK_SECONDS = 0.01
 _WEIGH_SECONDS = 2.0
 _REFUSED_RETRY = 300
+_RENEW_SHARE = 0.8
 
 State = Literal["idle", "loading", "ready", "failed"]
 
@@ -48,8 +50,9 @@ class _TooLargeError(BundleError):
 class Residence:
     """The model of one revision, in memory (`live.batcher`) or not.
 
-    `memory` is what it takes or, when it is out, what it took when it was last in. `urgent` is set while
-    a request or a rollout waits for it: only then may others be let go of for it.
+    `memory` is what it takes or, when it is out, what it took when it was last in, `memory_loaded` what it
+    took right after its load. `urgent` is set while a request or a rollout waits for it: only then may
+    others be let go of for it.
     """
 
     keeper: Residency
@@ -60,6 +63,7 @@ class Residence:
     reason: str | None = None
     seconds: float | None = None
     memory: int = 0
+    memory_loaded: int = 0
     loads: int = 0
     failures: int = 0
     evictions: int = 0
@@ -70,6 +74,13 @@ class Residence:
     retry_at: float = 0.0
     retry: asyncio.TimerHandle | None = None
     flight: asyncio.Task[None] | None = None
+    health: Health = field(default_factory=Health)
+
+    @property
+    def grown(self) -> int:
+        """The bytes by which an isolated model has grown since it was loaded."""
+        loaded = self.prepared.manifest.runtime == "pyfunc" and self.live.batcher is not None
+        return self.memory - self.memory_loaded if loaded else 0
 
     async def ready(self) -> Batcher:
         """The queue of the loaded model; raises Unavailable when it is not there in time."""
@@ -90,7 +101,8 @@ class Residency:
         self._settings = settings
         self._loader = loader
         self._changed = changed
-        self.budget = _budget(settings)
+        self.budget = model_budget(settings.memory_bytes, settings.worker_count)
+        self._isolated_limit = pyfunc_limits(settings).memory_bytes
         self._models: list[Residence] = []
         self._reserved = 0
         self._admission = asyncio.Lock()
@@ -192,9 +204,9 @@ class Residency:
         need = min(need, self.budget) if self.budget else need
         await self._make_room(model, need)
         try:
-            runtime, seconds = await self._loader.load(model.uri, model.live.spec.bundle_digest)
+            runtime, seconds = await self._loader.load(model.uri, model.live.spec.bundle_digest, model.health)
             try:
-                model.memory = await self._checked(model, runtime)
+                model.memory = model.memory_loaded = await self._checked(model, runtime)
             except BaseException:
                 await runtime.close()
                 raise
@@ -314,12 +326,21 @@ class Residency:
                     memory = await asyncio.to_thread(batcher.memory)
                     if memory and model.live.batcher is batcher:  # neither restarting nor gone meanwhile
                         model.memory = memory
-        await self._shrink()
+                        if self._isolated_limit and memory > _RENEW_SHARE * self._isolated_limit:
+                            batcher.renew()  # in good time: over the limit its callers would notice
+        if not self._renew_grown():
+            await self._shrink()
         if not self._stopped:
             self._weighing = asyncio.get_running_loop().call_later(_WEIGH_SECONDS, self._weigh)
 
-
-def _budget(settings: Settings) -> int:
-    if settings.memory_bytes < 0:
-        return 0
-    return settings.memory_bytes or default_budget(settings.worker_count)
+    def _renew_grown(self) -> bool:
+        """When there is too little room because a model has grown, that one is renewed and nobody else goes."""
+        excess = self.used - self.budget
+        if not self.budget or excess <= 0:
+            return False
+        model = max(self._models, key=lambda model: model.grown)
+        batcher = model.live.batcher
+        if batcher is None or model.grown < excess:
+            return False
+        batcher.renew()
+        return True

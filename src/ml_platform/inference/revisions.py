@@ -335,4 +335,6 @@ def _status(entry: _Entry, serving: bool) -> RevisionStatus:
         loads=model.loads,
         load_failures=model.failures,
         evictions=model.evictions,
+        restarts=dict(model.health.restarts),
+        breaker=model.health.breaker if model.live.batcher is not None else "closed",
     )

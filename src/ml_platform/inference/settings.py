@@ -76,7 +76,15 @@ class Settings:
     environments_dir: str = _option("", "cache of isolated environments; default: below the state directory")
     pyfunc_python: str = _option("", "interpreter for isolated models instead of an environment of their own")
     pyfunc_start_timeout: float = _option(120.0, "seconds in which an isolated model must have started")
-    pyfunc_memory_bytes: int = _option(8 * 1024 * _MIB, "data limit of an isolated model; 0 is none")
+    pyfunc_memory_bytes: int = _option(
+        8 * 1024 * _MIB,
+        "memory of an isolated model, over which it is started again; 0 is what all models of a worker may take",
+    )
+    pyfunc_processes: int = _option(
+        64, "most processes of an isolated model, over which it is started again; 0 is no limit"
+    )
+    pyfunc_answer_bytes: int = _option(4 * _MIB, "largest answer of an isolated model to one batch")
+    pyfunc_nice: int = _option(5, "how far isolated models stand back behind the workers, 0 to 19")
 
     explain_max_rows: int = _option(16, "most instances that are explained at once")
     explain_timeout: float = _option(60.0, "seconds until an explanation is given up with 504")

@@ -48,6 +48,7 @@ class Server:
             "state_dir": state,
             "storage_roots": root,
             "log_roll_seconds": 0.5,
+            "pyfunc_nice": 0,  # beside other tests a model that stands back takes minutes to start
             **options,
         }
         if control is not None:

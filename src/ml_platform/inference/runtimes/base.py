@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ml_platform.inference.decoding import InputColumn, Row
+from ml_platform.inference.errors import Unavailable
 
 
 class Runtime(Protocol):
@@ -28,8 +29,16 @@ class Runtime(Protocol):
         """The same without holding the event loop up."""
         ...
 
+    def refusal(self, busy: bool) -> Unavailable | None:
+        """Why a request for `predict_apart` must not even wait; `busy` when there are others before it."""
+        ...
+
     def memory(self) -> int:
         """The bytes of memory that the model takes, those of its own processes included."""
+        ...
+
+    def renew(self) -> None:
+        """Gives back what the model has taken since it was loaded, if there is a way, without a gap."""
         ...
 
     async def close(self) -> None:

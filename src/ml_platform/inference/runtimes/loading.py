@@ -13,9 +13,12 @@ from ml_platform.contracts.bundles import ONNX_FILE, PYFUNC_REQUIREMENTS, Bundle
 from ml_platform.inference.bundlestore import BundleStore
 from ml_platform.inference.decoding import InputColumn
 from ml_platform.inference.runtimes.base import Runtime
+from ml_platform.inference.runtimes.breaker import Health
+from ml_platform.inference.runtimes.memory import model_budget
 from ml_platform.inference.runtimes.onnx import OnnxRuntime, input_columns
 from ml_platform.inference.runtimes.onnx_graph import graph_inputs
-from ml_platform.inference.runtimes.pyfunc import PyfuncLimits, PyfuncRuntime, pyfunc_columns
+from ml_platform.inference.runtimes.pyfunc import PyfuncRuntime, pyfunc_columns
+from ml_platform.inference.runtimes.pyfunc_process import PyfuncLimits
 from ml_platform.inference.settings import Settings
 from ml_platform.kit.environments import EnvironmentCache, EnvironmentFailedError
 
@@ -53,10 +56,11 @@ class RuntimeLoader:
         """Brings the bundle to this server's disk; raises BundleError with the reason."""
         return await asyncio.get_running_loop().run_in_executor(self._fetches, self._prepare, uri, digest)
 
-    async def load(self, uri: str, digest: str) -> tuple[Runtime, float]:
+    async def load(self, uri: str, digest: str, health: Health) -> tuple[Runtime, float]:
         """The runtime, ready to predict, and the seconds that it took; raises BundleError with the reason.
 
         Every file is checked against its digest first, each time. Waiting for others is no part of the time.
+        `health` is kept up to date by a runtime with processes of its own.
         """
         loop = asyncio.get_running_loop()
         directory, manifest, checked = await loop.run_in_executor(self._loads, self._check, uri, digest)
@@ -64,7 +68,7 @@ class RuntimeLoader:
             onnx, opened = await loop.run_in_executor(self._loads, self._open_onnx, directory, manifest)
             return onnx, checked + opened
         started = time.perf_counter()
-        isolated = await self._load_pyfunc(directory, manifest)
+        isolated = await self._load_pyfunc(directory, manifest, health)
         return isolated, checked + time.perf_counter() - started
 
     def close(self) -> None:
@@ -94,7 +98,7 @@ class RuntimeLoader:
         size = sum((directory / name).stat().st_size for name in manifest.files)
         return OnnxRuntime(directory, manifest, self._apart, size), time.perf_counter() - started
 
-    async def _load_pyfunc(self, directory: Path, manifest: BundleManifest) -> PyfuncRuntime:
+    async def _load_pyfunc(self, directory: Path, manifest: BundleManifest, health: Health) -> PyfuncRuntime:
         settings = self._settings
         python = Path(settings.pyfunc_python)
         held = contextlib.ExitStack()
@@ -106,18 +110,27 @@ class RuntimeLoader:
             except EnvironmentFailedError as error:
                 raise BundleError(f"{PYFUNC_REQUIREMENTS}: {error}") from error
             held.enter_context(self._environments.hold(python))
-        limits = PyfuncLimits(
-            start_timeout=settings.pyfunc_start_timeout,
-            request_timeout=settings.request_timeout,
-            memory_bytes=settings.pyfunc_memory_bytes,
-        )
-        runtime = PyfuncRuntime(directory, manifest, python, limits, held)
+        runtime = PyfuncRuntime(directory, manifest, python, pyfunc_limits(settings), held, health)
         try:
             await runtime.start()
         except BaseException:
             await runtime.close()
             raise
         return runtime
+
+
+def pyfunc_limits(settings: Settings) -> PyfuncLimits:
+    """An isolated model may take what the settings say, but never more than all models of a worker may."""
+    given = (settings.pyfunc_memory_bytes, model_budget(settings.memory_bytes, settings.worker_count))
+    return PyfuncLimits(
+        start_timeout=settings.pyfunc_start_timeout,
+        request_timeout=settings.request_timeout,
+        memory_bytes=min((limit for limit in given if limit), default=0),
+        data_bytes=settings.pyfunc_memory_bytes,
+        processes=settings.pyfunc_processes,
+        answer_bytes=settings.pyfunc_answer_bytes,
+        nice=settings.pyfunc_nice,
+    )
 
 
 def _columns(directory: Path, manifest: BundleManifest) -> tuple[InputColumn, ...]:

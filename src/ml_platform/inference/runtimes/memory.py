@@ -6,6 +6,7 @@ knows pages that were freed and not given back, so that a model which moves into
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 from pathlib import Path
@@ -34,6 +35,11 @@ def default_budget(workers: int) -> int:
     return int(total * _SHARE / workers)
 
 
+def model_budget(memory_bytes: int, workers: int) -> int:
+    """The same as the settings have it; 0 is no limit."""
+    return 0 if memory_bytes < 0 else memory_bytes or default_budget(workers)
+
+
 def allocated() -> int:
     """Bytes that this process has allocated; without glibc those that are resident."""
     try:
@@ -53,11 +59,10 @@ def resident_tree(pid: int) -> int:
         total = int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
         return 0
-    try:
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (OSError, ValueError):  # not Linux, or gone
-        return total
-    return total + sum(resident_tree(child) for child in children)
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):  # any of its threads may have started them
+        with contextlib.suppress(OSError, ValueError):  # gone
+            total += sum(resident_tree(int(child)) for child in task.read_text().split())
+    return total
 
 
 def give_back() -> None:

@@ -83,6 +83,12 @@ class OnnxRuntime:
     async def predict_apart(self, rows: Sequence[Row]) -> list[Any]:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self.predict, rows)
 
+    def refusal(self, busy: bool) -> None:  # noqa: ARG002 - a graph is there as long as its worker
+        return None
+
+    def renew(self) -> None:
+        """Nothing: a graph does not grow."""
+
     def memory(self) -> int:
         """What this process allocated when the session was opened and tried; at least its files' size."""
         return self._memory

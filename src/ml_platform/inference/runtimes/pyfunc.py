@@ -1,8 +1,10 @@
-"""An isolated model: an MLflow pyfunc in a process and an environment of its own.
+"""An isolated model: an MLflow pyfunc in processes and an environment of its own.
 
-Whatever the model does, raise, hang, exit, crash or print, ends at the pipe. A process that hangs is
-killed; one that is gone is started again, after a pause that doubles with each failure. During the pause
-requests are refused at once (the breaker), so that a broken model costs its callers no waiting.
+Whatever the model does, raise, hang, exit, crash, fork, leak or print, ends at the pipe. A process that
+hangs is ended; one that is gone is started again, after a pause that doubles with each failure. Meanwhile
+requests are refused at once, and after that one batch at a time tries the new one (`breaker`), so that a
+broken model costs its callers no waiting. One that has grown too large is replaced between two batches,
+by a process that has loaded the model before.
 """
 
 from __future__ import annotations
@@ -10,44 +12,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import shutil
-import signal
-import struct
-import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from ml_platform.contracts.bundles import PYFUNC_DIRECTORY, BundleError, BundleManifest
 from ml_platform.inference.decoding import InputColumn, Row
 from ml_platform.inference.errors import DeadlineExceeded, ModelFailed, Unavailable
-from ml_platform.inference.runtimes.memory import resident_tree
-from ml_platform.kit.processes import openmp_variables, scrubbed_environment
+from ml_platform.inference.runtimes.breaker import Breaker, Health
+from ml_platform.inference.runtimes.pyfunc_process import ModelProcess, ProcessBrokeError, PyfuncLimits
 
 _log = logging.getLogger(__name__)
-_PROGRAM = Path(__file__).with_name("pyfunc_child.py")
-_MAX_ANSWER = 256 * 1024 * 1024
-_MAX_PAUSE = 30.0
-_FIRST_PAUSE = 0.5
-_HEALTHY_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PyfuncLimits:
-    """Seconds for the start and for one batch; bytes of data memory, 0 for no limit."""
-
-    start_timeout: float
-    request_timeout: float
-    memory_bytes: int
+_WHY = {
+    "exit": "its process exited",
+    "signal": "its process crashed",
+    "memory": "its processes took more memory than they may",
+    "processes": "it had more processes than it may",
+}
 
 
 class PyfuncRuntime:
-    """One model in one child process. `start` must have succeeded before it predicts.
+    """One model in one process at a time. `start` must have succeeded before it predicts.
 
     Args:
         held: closed with the runtime; keeps the environment of `python` while it is used.
@@ -62,161 +47,189 @@ class PyfuncRuntime:
         python: Path,
         limits: PyfuncLimits,
         held: contextlib.ExitStack,
+        health: Health,
     ) -> None:
         self.columns = pyfunc_columns(manifest)
         self._python = python
         self._limits = limits
         self._held = held
+        self._health = health
+        self._breaker = Breaker(health)
         self._setup = {
             "model": str(directory / PYFUNC_DIRECTORY),
             "columns": [column.name for column in self.columns],
             "types": [column.type for column in self.columns],
             "tensor": manifest.signature.layout == "tensor",
             "probability": manifest.output == "probability",
-            "memory_bytes": limits.memory_bytes,
-            "parent": os.getpid(),
         }
-        self._child: _Child | None = None
-        self._starting: asyncio.Task[None] | None = None
-        self._failures = 0
-        self._retry_at = 0.0
-        self._started_at = 0.0
+        self._name = f"the isolated model {directory.name[:12]}"
+        self._process: ModelProcess | None = None
+        self._successor: ModelProcess | None = None
+        self._busy = False
         self._closed = False
+        self._repair: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Starts the model; raises BundleError with the reason when it does not load."""
         try:
-            await self._spawn()
+            self._install(await self._launch())
         except (ModelFailed, DeadlineExceeded, Unavailable) as error:
             raise BundleError(str(error)) from error
 
     def predict(self, rows: Sequence[Row]) -> list[Any]:
         raise NotImplementedError("an isolated model never runs on the event loop")
 
+    def refusal(self, busy: bool) -> Unavailable | None:
+        return self._breaker.refusal(busy)
+
     async def predict_apart(self, rows: Sequence[Row]) -> list[Any]:
-        process = self._child.process if self._child is not None else None
-        if process is None or process.returncode is not None:
-            if process is not None:
-                await self._fail("exited by itself")  # between two requests: nobody's fault but its own
-            raise self._unavailable()
+        self._take_over()
+        process = self._process
+        if process is None:
+            raise self._breaker.unavailable()
+        self._busy = True
         try:
-            async with asyncio.timeout(self._limits.request_timeout):
-                answer = await _exchange(process, {"rows": rows})
+            predictions = await process.ask(rows)
         except TimeoutError:
-            await self._fail(f"gave no answer within {self._limits.request_timeout:g} s")
-            raise DeadlineExceeded(
-                f"the model gave no answer within {self._limits.request_timeout:g} s"
+            message = f"the model gave no answer within {self._limits.request_timeout:g} s"
+            await self._replace(process, "timeout", message)
+            raise DeadlineExceeded(message) from None
+        except ProcessBrokeError as error:
+            why = await self._replace(process, None, str(error))
+            raise Unavailable(
+                f"the model failed during the request: {why}; it is started again",
+                self._breaker.unavailable().retry_after,
             ) from None
-        except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError, ValueError) as error:
-            await self._fail(f"broke off ({type(error).__name__})")
-            raise Unavailable("the model's process ended during the request; it is started again") from None
-        if time.monotonic() - self._started_at > _HEALTHY_SECONDS:
-            self._failures = 0
-        if "error" in answer:
-            raise ModelFailed(f"the model raised {answer['error']}")
-        predictions = answer.get("predictions")
-        if not isinstance(predictions, list) or len(predictions) != len(rows):
-            raise ModelFailed("the model did not give one prediction for each instance")
+        except ModelFailed:
+            self._breaker.answered()
+            raise
+        finally:
+            self._busy = False
+            self._take_over()
+            if process.ended.done():
+                self._noticed(process)
+        self._breaker.answered()
         return predictions
 
     def memory(self) -> int:
-        child = self._child
-        process = child.process if child is not None else None
-        return resident_tree(process.pid) if process is not None and process.returncode is None else 0
+        process = self._process
+        return process.memory() if process is not None else 0
+
+    def renew(self) -> None:
+        """Has the process replaced by a fresh one without a gap, unless that is under way."""
+        if self._repair is None and self._process is not None and not self._closed:
+            self._repair = asyncio.get_running_loop().create_task(self._prepare_successor())
 
     async def close(self) -> None:
         self._closed = True
-        if self._starting is not None:
-            self._starting.cancel()
+        if self._repair is not None:
+            self._repair.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._starting
-        await self._kill()
+                await self._repair
+        for process in (self._process, self._successor):
+            if process is not None:
+                self._later(process.end())
+        self._process = self._successor = None
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
         self._held.close()
 
-    async def _kill(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            await child.kill()
+    async def _launch(self) -> ModelProcess:
+        """A process that has loaded the model."""
+        try:
+            process = await ModelProcess.launch(self._python, self._limits, self._name)
+        except OSError as error:
+            raise Unavailable(f"the model's process cannot be started: {error.strerror}") from error
+        try:
+            await process.load(self._setup)
+        except TimeoutError:
+            await process.end()
+            message = f"the model did not start within {self._limits.start_timeout:g} s"
+            raise DeadlineExceeded(message) from None
+        except ProcessBrokeError as error:
+            why = _WHY[await process.end()]
+            raise Unavailable(f"the model failed while it started: {why} ({error})") from error
+        except BaseException:
+            await process.end()
+            raise
+        return process
 
-    def _unavailable(self) -> Unavailable:
-        wait = max(self._retry_at - time.monotonic(), 0.0)
-        return Unavailable("the model's process is being started again", retry_after=int(wait) + 1)
+    def _install(self, process: ModelProcess) -> None:
+        self._process = process
+        process.ended.add_done_callback(lambda _: self._noticed(process))
 
-    async def _fail(self, what: str) -> None:
-        _log.warning("the isolated model %s %s", self._setup["model"], what)
-        await self._kill()
-        self._failures += 1
-        pause = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _MAX_PAUSE)
-        self._retry_at = time.monotonic() + pause
-        if not self._closed and self._starting is None:
-            self._starting = asyncio.get_running_loop().create_task(self._restart(pause))
+    def _noticed(self, process: ModelProcess) -> None:
+        """A process has ended: between two batches, nobody else finds that out."""
+        if process is self._process and not self._busy and not self._closed:
+            self._later(self._replace(process, None, "between two requests"))
+
+    async def _replace(self, process: ModelProcess, kind: str | None, what: str) -> str:
+        """Ends a process that is of no use any more, and has another one started; says why."""
+        if process is not self._process:
+            return what
+        self._process = None
+        pause = self._breaker.failed()
+        kind_then = await process.end()
+        why = _WHY.get(kind or kind_then, what)
+        _log.warning("%s: %s (%s)", self._name, why, what)
+        self._health.restarts[kind or kind_then] += 1
+        self._take_over()
+        if not (self._answering() or self._closed):
+            if self._repair is not None:  # a successor that is not there yet; it takes its turn with a pause
+                self._repair.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._repair
+            self._repair = asyncio.get_running_loop().create_task(self._restart(pause))
+        return why
+
+    def _answering(self) -> bool:
+        return self._process is not None
 
     async def _restart(self, pause: float) -> None:
         try:
-            while not self._closed:
+            while True:
                 await asyncio.sleep(pause)
                 try:
-                    await self._spawn()
+                    process = await self._launch()
                 except (ModelFailed, DeadlineExceeded, Unavailable) as error:
-                    self._failures += 1
-                    pause = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _MAX_PAUSE)
-                    self._retry_at = time.monotonic() + pause
-                    _log.warning("the isolated model did not start again: %s", error)
+                    pause = self._breaker.failed()
+                    _log.warning("%s did not start again: %s", self._name, error)
                 else:
+                    self._install(process)
+                    self._breaker.started()
                     return
         finally:
-            self._starting = None
+            self._repair = None
 
-    async def _spawn(self) -> None:
-        """Starts a process; it becomes the one that answers only once it has loaded its model."""
-        home = Path(tempfile.mkdtemp(prefix="mlops-model-"))
-        (home / "tmp").mkdir()
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        child = _Child(home)
+    async def _prepare_successor(self) -> None:
         try:
-            child.process = process = await asyncio.create_subprocess_exec(
-                str(self._python),
-                "-I",
-                str(_PROGRAM),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                cwd=home,
-                env=scrubbed_environment(home, threads | openmp_variables(self._python)),
-                start_new_session=True,
-                limit=_MAX_ANSWER,
-            )
-            async with asyncio.timeout(self._limits.start_timeout):
-                _check_loaded(await _exchange(process, self._setup))
-        except TimeoutError:
-            await child.kill()
-            message = f"the model did not start within {self._limits.start_timeout:g} s"
-            raise DeadlineExceeded(message) from None
-        except (asyncio.IncompleteReadError, ConnectionError, OSError, ValueError) as error:
-            code = await child.kill()
-            raise Unavailable(f"the model's process ended while it started (exit {code})") from error
-        except BaseException:
-            await child.kill()
-            raise
-        self._child = child
-        self._started_at = time.monotonic()
+            self._successor = await self._launch()
+            if not self._busy:
+                self._take_over()
+        except (ModelFailed, DeadlineExceeded, Unavailable) as error:
+            _log.warning("%s cannot be replaced: %s", self._name, error)
+        finally:
+            self._repair = None
 
+    def _take_over(self) -> None:
+        """Puts the successor into its place, between two batches."""
+        if self._successor is None or self._closed:
+            return
+        before, self._process, successor = self._process, None, self._successor
+        self._successor = None
+        self._install(successor)
+        if before is None:
+            self._breaker.started()
+        else:
+            _log.info("%s was replaced, having grown to more memory than others need", self._name)
+            self._health.restarts["growth"] += 1
+            self._later(before.end())
 
-@dataclass(slots=True)
-class _Child:
-    """A process and its home directory; both end together."""
-
-    home: Path
-    process: asyncio.subprocess.Process | None = None
-
-    async def kill(self) -> int | None:
-        """Ends the process and all that it started; gives its exit code."""
-        code = None
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)  # the whole session
-            code = await self.process.wait()
-        await asyncio.to_thread(shutil.rmtree, self.home, ignore_errors=True)
-        return code
+    def _later(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def pyfunc_columns(manifest: BundleManifest) -> tuple[InputColumn, ...]:
@@ -225,20 +238,3 @@ def pyfunc_columns(manifest: BundleManifest) -> tuple[InputColumn, ...]:
         InputColumn(column.name, column.type, nullable=not column.required)
         for column in manifest.signature.inputs
     )
-
-
-def _check_loaded(answer: dict[str, Any]) -> None:
-    if "error" in answer:
-        raise ModelFailed(f"the model did not load: {answer['error']}")
-
-
-async def _exchange(process: asyncio.subprocess.Process, message: dict[str, Any]) -> dict[str, Any]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    data = msgspec.json.encode(message)
-    process.stdin.write(struct.pack(">I", len(data)) + data)
-    await process.stdin.drain()
-    (length,) = struct.unpack(">I", await process.stdout.readexactly(4))
-    if length > _MAX_ANSWER:
-        raise ValueError(f"an answer of {length} bytes")
-    return msgspec.json.decode(await process.stdout.readexactly(length), type=dict[str, Any])

@@ -2,23 +2,22 @@
 
 It runs in the model's own environment and so imports nothing of ours, only what every MLflow model needs.
 Messages are JSON, each after its length in four bytes (big-endian). The first one in is the set-up, the
-first one out says that the model is loaded; then each batch gets one answer. The end of the input is the
-end of the program.
+first one out says that the model is loaded; then each batch gets one answer, which repeats its number. The
+end of the input is the end of the program. Its pipes are the descriptors that it is started with.
 """
 
-import ctypes
 import json
 import math
 import os
 import resource
-import signal
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-_PR_SET_PDEATHSIG = 1
+_OUT_OF_MEMORY = 121
+_MOST_NESTED = 32
 _DTYPES = {
     "boolean": "bool",
     "integer": "int32",
@@ -31,45 +30,53 @@ _DTYPES = {
 
 
 def main() -> int:
-    answer: dict[str, Any]
-    requests, answers = _take_pipes()
+    requests, answers = os.fdopen(int(sys.argv[1]), "rb"), os.fdopen(int(sys.argv[2]), "wb")
+    for pipe in (requests, answers):
+        os.set_inheritable(pipe.fileno(), False)
     setup = _read(requests)
-    _restrict(setup["memory_bytes"], setup["parent"])
+    if setup is None:
+        return 0
+    own = os.getpid()
+    if setup["data_bytes"] and sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_DATA, (setup["data_bytes"], setup["data_bytes"]))
     try:
         predict = _load(setup)
     except BaseException as error:  # a model's code may raise anything, and SystemExit too
-        _write(answers, {"error": _describe(error)})
+        _write(answers, json.dumps({"error": _describe(error)}).encode())
         return 1
-    _write(answers, {"ready": True})
-    while True:
-        request = _read(requests)
-        if request is None:
-            return 0
-        try:
-            answer = {"predictions": predict(request["rows"])}
-        except Exception as error:
-            answer = {"error": _describe(error)}
-        _write(answers, answer)
+    _end_if_forked(own)
+    _write(answers, b'{"ready":true}')
+    while (request := _read(requests)) is not None:
+        data, exhausted = _answer(predict, request, setup["answer_bytes"])
+        _end_if_forked(own)
+        _write(answers, data)
+        if exhausted:
+            return _OUT_OF_MEMORY
+    return 0
 
 
-def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """Keeps the pipes for us: what the model prints goes to stderr, what it reads is empty."""
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return requests, answers
+def _end_if_forked(own: int) -> None:
+    """A copy of this process that a model's fork let come back would answer a second time."""
+    if os.getpid() != own:
+        os._exit(0)
 
 
-def _restrict(memory_bytes: int, parent: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if memory_bytes and sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)  # it died before we could ask to be told
+def _answer(
+    predict: Callable[[list[list[Any]]], list[Any]], request: dict[str, Any], most: int
+) -> tuple[bytes, bool]:
+    """The answer as it is sent, and whether the memory is exhausted."""
+    exhausted = False
+    try:
+        answer = {"number": request["number"], "predictions": predict(request["rows"])}
+        data = json.dumps(answer, allow_nan=False, ensure_ascii=False).encode()
+        if len(data) <= most:
+            return data, False
+        error = f"ValueError: an answer of {len(data)} bytes, more than {most}"
+    except MemoryError:
+        error, exhausted = "MemoryError: it ran out of memory", True
+    except Exception as raised:
+        error = _describe(raised)
+    return json.dumps({"number": request["number"], "error": error}).encode(), exhausted
 
 
 def _load(setup: dict[str, Any]) -> Callable[[list[list[Any]]], list[Any]]:
@@ -121,6 +128,8 @@ def _column(pandas: Any, numpy: Any, values: list[Any], kind: str) -> Any:
 
 def _plain(result: Any, probability: bool) -> list[Any]:
     """The predictions as JSON values: one number or string for each row, or an object or list of them."""
+    if result is None or isinstance(result, (str, bytes, Mapping, set, frozenset)):
+        raise TypeError(f"one prediction for each instance expected, not a {type(result).__name__}")
     if hasattr(result, "to_dict") and hasattr(result, "columns"):
         if len(result.columns) == 1:
             result = result.iloc[:, 0]
@@ -136,20 +145,32 @@ def _plain(result: Any, probability: bool) -> list[Any]:
     return [_value(item) for item in (result.tolist() if hasattr(result, "tolist") else list(result))]
 
 
-def _value(value: Any) -> Any:
+def _value(value: Any, depth: int = 0) -> Any:
     if hasattr(value, "item") and not isinstance(value, (list, dict)):
         value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_value(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise ValueError("a prediction is a whole number of more than 64 bits")
+        return value
+    if isinstance(value, (dict, list, tuple)):
+        if depth >= _MOST_NESTED:
+            raise ValueError(f"a prediction is nested deeper than {_MOST_NESTED} levels")
+        if isinstance(value, dict):
+            return {str(key): _value(item, depth + 1) for key, item in value.items()}
+        return [_value(item, depth + 1) for item in value]
+    return value if value is None or isinstance(value, str) else str(value)
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error!s}"[:2000]
+    try:
+        text = f"{type(error).__name__}: {error!s}"
+    except Exception:
+        text = type(error).__name__
+    return text[:2000].encode(errors="replace").decode()
 
 
 def _read(stream: IO[bytes]) -> Any:
@@ -159,8 +180,7 @@ def _read(stream: IO[bytes]) -> Any:
     return json.loads(stream.read(struct.unpack(">I", head)[0]))
 
 
-def _write(stream: IO[bytes], message: dict[str, Any]) -> None:
-    data = json.dumps(message, allow_nan=False).encode()
+def _write(stream: IO[bytes], data: bytes) -> None:
     stream.write(struct.pack(">I", len(data)) + data)
     stream.flush()
 
