@@ -38,9 +38,8 @@ from ml_platform.inference.channel import (
 from ml_platform.inference.handover.keeper import Keeper
 from ml_platform.inference.predictionlog.keeper import FlushError, LogKeeper
 from ml_platform.inference.prometheus import render
-from ml_platform.inference.protocols.v2.grpc_server import hold_port
 from ml_platform.inference.puller import SnapshotPuller
-from ml_platform.inference.settings import WORKER_VARIABLE, Settings
+from ml_platform.inference.settings import GRPC_OFF, WORKER_VARIABLE, Settings
 from ml_platform.inference.snapshots import read_snapshot, write_atomically
 from ml_platform.inference.standalone import snapshot_of_directory
 
@@ -87,12 +86,13 @@ class Supervisor:
         self._settings.spool.mkdir(parents=True, exist_ok=True)
         with _exclusive(self._settings):
             puller = self._desired_state(loop)
-            listener = await _bind(self._settings)
-            grpc_port = await hold_port(self._settings)
-            if grpc_port is not None:  # whichever was free
-                self._settings = replace(self._settings, grpc_port=grpc_port.getsockname()[1])
+            host, grpc = self._settings.host, None
+            listener = await _bind(host, self._settings.port, "listen", "--port")
+            if self._settings.grpc_port != GRPC_OFF:
+                grpc = await _bind(host, self._settings.grpc_port, "serve gRPC", "--grpc-port")
+                self._settings = replace(self._settings, grpc_port=grpc.getsockname()[1])  # what was free
             self._announce(listener)
-            keeper = Keeper(listener)
+            keeper = Keeper(listener, grpc)
             tasks = [asyncio.create_task(self._keep(n, keeper)) for n in range(self._settings.worker_count)]
             keeper.start()
             housekeeping = asyncio.create_task(self._keep_house())
@@ -105,8 +105,6 @@ class Supervisor:
             keeper.stop_accepting()
             await asyncio.gather(*tasks)
             keeper.close()
-            if grpc_port is not None:
-                grpc_port.close()
             for task in (housekeeping, emitting):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -306,23 +304,23 @@ def _exclusive(settings: Settings) -> Iterator[None]:
         yield
 
 
-async def _bind(settings: Settings) -> socket.socket:
-    """The listening socket; workers that outlived another parent get a moment to let go of the port."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+async def _bind(host: str, port: int, what: str, option: str) -> socket.socket:
+    """A listening socket; workers that outlived another parent get a moment to let go of the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     deadline = time.monotonic() + _BIND_SECONDS
     while True:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((settings.host, settings.port))
+            listener.bind((host, port))
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones have it from here
             listener.listen(2048)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             listener.close()
-            if time.monotonic() > deadline:
-                where = f"{settings.host}:{settings.port}"
+            if time.monotonic() > deadline or isinstance(error, OverflowError):
+                reason = error.strerror if isinstance(error, OSError) else "there is no such port"
                 raise StartError(
-                    f"cannot listen on {where}: {error.strerror}; choose another --port"
+                    f"cannot {what} on {host}:{port}: {reason}; choose another {option}"
                 ) from error
             await asyncio.sleep(0.1)
         else:

@@ -46,10 +46,10 @@ from ml_platform.inference.handover.connection import AnsweringProtocol, Connect
 from ml_platform.inference.limits import Limits
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.predictionlog.writer import PredictionLog
-from ml_platform.inference.protocols.v2.grpc_server import start_grpc, stop_grpc
+from ml_platform.inference.protocols.grpc.server import GrpcServer
 from ml_platform.inference.revisions import RevisionManager
 from ml_platform.inference.runtimes.loading import RuntimeLoader
-from ml_platform.inference.settings import WORKER_VARIABLE, Settings
+from ml_platform.inference.settings import GRPC_OFF, WORKER_VARIABLE, Settings
 from ml_platform.inference.snapshots import read_snapshot
 from ml_platform.inference.traffic import HttpTally, Tally
 
@@ -98,17 +98,19 @@ class Worker:
         reporting = asyncio.create_task(self._report_always())
         loading = asyncio.create_task(self._revisions.settled(self._settings.load_wait))
         await asyncio.wait({loading, listening}, return_when=asyncio.FIRST_COMPLETED)
-        grpc = await start_grpc(self._settings, self._plane)
+        grpc = self._grpc()
         _freeze_garbage()
         server = _Server(self._uvicorn_config())
-        connections = Connections(self._end, self._journal, server.protocol)
+        connections = Connections(self._end, self._journal, server.protocol, grpc)
         server.begun = connections.start
         serving = asyncio.create_task(server.serve(sockets=[]))
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({serving, listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
         connections.stop()
         server.should_exit = True  # asked to by the parent, or it is gone
-        await asyncio.gather(serving, stop_grpc(grpc, self._settings.drain_seconds))
+        if grpc is not None:
+            await grpc.stop(self._settings.drain_seconds)
+        await serving
         for task in (reporting, stopping):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -133,6 +135,14 @@ class Worker:
             raise Unavailable("the parent process does not answer") from None
         finally:
             del self._questions[number]
+
+    def _grpc(self) -> GrpcServer | None:
+        """The messages' library is imported only where gRPC is served: it costs memory."""
+        if self._settings.grpc_port == GRPC_OFF:
+            return None
+        from ml_platform.inference.protocols.v2.grpc_service import OpenInference
+
+        return GrpcServer(self._settings, OpenInference(self._plane).methods())
 
     def _uvicorn_config(self) -> uvicorn.Config:
         return uvicorn.Config(

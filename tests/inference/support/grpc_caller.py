@@ -1,7 +1,9 @@
 """A caller of gRPC without any client's help: bytes of the published messages over a plain channel."""
 
+import threading
 from collections.abc import Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import grpc
 
@@ -71,3 +73,39 @@ def values_of(output: Any) -> list[Any]:
     """What the typed contents of an output hold."""
     values = list(getattr(output.contents, FIELDS[output.datatype]))
     return [value.decode() if isinstance(value, bytes) else value for value in values]
+
+
+class GrpcLoad:
+    """Callers that ask again and again until the end; half of them share one connection."""
+
+    def __init__(self, port: int, request: pb.ModelInferRequest, callers: int) -> None:
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        shared = GrpcCaller(port, own)
+        self._callers = [shared if index % 2 else GrpcCaller(port, own) for index in range(callers)]
+        self._data = request.SerializeToString()
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(caller,)) for caller in self._callers]
+        self.answered = 0
+        self.failures: list[str] = []
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        for caller in self._callers:
+            caller.close()
+
+    def _ask(self, caller: GrpcCaller) -> None:
+        while not self._over.is_set():
+            try:
+                caller.send("ModelInfer", self._data)
+            except grpc.RpcError as error:
+                self.failures.append(f"{error.code()}: {error.details()}")
+            self.answered += 1

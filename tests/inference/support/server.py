@@ -1,5 +1,6 @@
 """A real inference server: its own process tree, asked over HTTP."""
 
+import contextlib
 import json
 import os
 import signal
@@ -134,7 +135,8 @@ class Server:
         return [worker.pid for worker in self.status().workers]
 
     def kill_worker(self, pid: int) -> None:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # the parent has just not noticed yet that it is gone
+            os.kill(pid, signal.SIGKILL)
 
     def _address(self) -> dict[str, Any]:
         assert self.process is not None

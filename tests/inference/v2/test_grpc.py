@@ -11,7 +11,7 @@ import pytest
 
 from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
 from tests.inference.support.control import ADMIN, CALLER, endpoint, revision, snapshot
-from tests.inference.support.grpc_caller import GrpcCaller, typed, values_of
+from tests.inference.support.grpc_caller import GrpcCaller, GrpcLoad, typed, values_of
 from tests.inference.support.server import eventually
 from tests.inference.support.tensors import KINDS, TYPES, RestCaller, raw, tensor, types_inputs
 
@@ -255,6 +255,11 @@ class TestBadInput:
     def test_too_large_a_message_is_refused(self, calls):
         assert refusal(lambda: calls.send("ModelInfer", b"\0" * 300_000)).code() == CODE.RESOURCE_EXHAUSTED
 
+    def test_of_metadata_is_refused_or_read(self, calls):
+        assert calls.ask("ServerLive", None, metadata={"x_a": "ü".encode().hex() * 100}).live
+        error = refusal(lambda: calls.ask("ServerLive", None, metadata={"x_long": "x" * 30_000}))
+        assert error.code() == CODE.RESOURCE_EXHAUSTED
+
     def test_one_that_grows_when_it_is_unpacked_is_refused(self, v2_server):
         assert len(gzip.compress(b"\0" * 50_000_000)) < 200_000
         options = [("grpc.default_compression_algorithm", 2), ("grpc.max_send_message_length", -1)]
@@ -276,7 +281,7 @@ class TestPort:
         request = typed([tensor("x0", "FP64", [1.0])], "one")
 
         def ask() -> bool:
-            caller = GrpcCaller(server.grpc_port)
+            caller = GrpcCaller(server.grpc_port, [("grpc.use_local_subchannel_pool", 1)])
             try:
                 return values_of(caller.infer(request).outputs[0]) == [2.0]
             except grpc.RpcError:
@@ -302,29 +307,34 @@ class TestPort:
             ):
                 server.start()
 
-    def test_loses_no_request_of_a_client_that_retries_when_a_worker_is_killed(
-        self, make_server, control, one
+    @pytest.mark.parametrize(("workers", "kills"), [(1, 2), (2, 4)])
+    def test_loses_no_call_of_a_stock_client_when_workers_are_killed(
+        self, make_server, control, one, workers, kills
     ):
+        """The client has no policy of retries: it repeats by itself what was not begun."""
         control.publish(snapshot(1, endpoint(revision(one, "rev-1"), name="one")))
-        server = make_server(workers=2, grpc_port=0).start()
+        server = make_server(workers=workers, grpc_port=0).start()
         server.has_applied(control.snapshot)
-        policy = {
-            "maxAttempts": 5,
-            "initialBackoff": "0.05s",
-            "maxBackoff": "1s",
-            "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
-        }
-        config = {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}
-        options = [("grpc.service_config", json.dumps(config)), ("grpc.use_local_subchannel_pool", 1)]
-        callers = [GrpcCaller(server.grpc_port, options) for _ in range(6)]
-        request = typed([tensor("x0", "FP64", [1.0])], "one")
-        for number in range(600):
-            if number == 200:  # some of the connections are its own
-                server.kill_worker(server.worker_pids()[0])
-            assert values_of(callers[number % 6].infer(request).outputs[0]) == [2.0]
-        for caller in callers:
-            caller.close()
+        with GrpcLoad(server.grpc_port, typed([tensor("x0", "FP64", [1.0])], "one"), 6) as load:
+            eventually(lambda: load.answered > 50, "load")
+            for _ in range(kills):
+                pid = server.has_applied(control.snapshot).workers[-1].pid
+                before = load.answered
+                eventually(lambda: load.answered > before + 50, "answers before the kill")  # noqa: B023
+                server.kill_worker(pid)
+                before = load.answered
+                eventually(lambda: load.answered > before + 50, "answers after the kill")  # noqa: B023
+        assert load.failures == []
+
+    def test_lets_clients_go_in_order_at_a_stop(self, make_server, control, one):
+        control.publish(snapshot(1, endpoint(revision(one, "rev-1"), name="one")))
+        server = make_server(grpc_port=0).start()
+        server.has_applied(control.snapshot)
+        calls = GrpcCaller(server.grpc_port)
+        calls.infer(typed([tensor("x0", "FP64", [1.0])], "one"))
+        assert server.stop() == 0
+        assert refusal(lambda: calls.ask("ServerLive", None)).code() == CODE.UNAVAILABLE
+        calls.close()
 
     def test_serves_models_in_processes_of_their_own_and_those_that_end(self, make_server, control, mischief):
         control.publish(snapshot(1, endpoint(revision(mischief, "rev-1"), name="mischief")))

@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ml_platform.inference.handover import wire
 from ml_platform.inference.handover.journal import RESPONSE_BYTES, SLOT_BYTES, Journal, Writer
+from ml_platform.inference.handover.tail import Tail
+from ml_platform.inference.protocols.grpc.server import GrpcServer
 
 _log = logging.getLogger(__name__)
 _AGAIN_SECONDS = 0.01
@@ -117,12 +119,20 @@ class Connections:
     Args:
         end: this worker's end of the pair.
         protocol: makes uvicorn's protocol for a new connection.
+        grpc: makes that of a connection of gRPC.
     """
 
-    def __init__(self, end: socket.socket, journal: int, protocol: Callable[[], AnsweringProtocol]) -> None:
+    def __init__(
+        self,
+        end: socket.socket,
+        journal: int,
+        protocol: Callable[[], AnsweringProtocol],
+        grpc: GrpcServer | None = None,
+    ) -> None:
         self._end = end
         self._journal = Journal(journal)
         self._protocol = protocol
+        self._grpc = grpc
         self._spare = memoryview(bytearray(SLOT_BYTES))
         self._loop = asyncio.get_running_loop()
         self._over: deque[int] = deque()
@@ -149,25 +159,25 @@ class Connections:
                 self.stop()
                 return
             message, descriptor = got
-            if message.kind == wire.TAKE and descriptor is not None:
+            if message.kind in {wire.TAKE, wire.TAKE_GRPC} and descriptor is not None:
                 task = self._loop.create_task(self._take(message, socket.socket(fileno=descriptor)))
                 self._taking.add(task)
                 task.add_done_callback(self._taking.discard)
 
     async def _take(self, message: wire.Message, connection: socket.socket) -> None:
-        inner = self._protocol()
-        protocol: asyncio.BaseProtocol = inner
-
         def closed() -> None:
             self._over.append(message.connection)
             self._tell()
 
-        if message.slot == wire.NO_SLOT:
-            protocol = _Plain(inner, closed)
+        slot = None if message.slot == wire.NO_SLOT else self._journal.slot(message.slot)
+        protocol: asyncio.BaseProtocol
+        if message.kind == wire.TAKE_GRPC:
+            assert self._grpc is not None
+            protocol = self._grpc.protocol(None if slot is None else Tail(slot), closed)
+        elif slot is None:
+            protocol = _Plain(self._protocol(), closed)
         else:
-            protocol = JournaledConnection(
-                inner, Writer(self._journal.slot(message.slot), self._spare), closed
-            )
+            protocol = JournaledConnection(self._protocol(), Writer(slot, self._spare), closed)
         try:
             await self._loop.connect_accepted_socket(lambda: protocol, connection)
         except OSError as error:

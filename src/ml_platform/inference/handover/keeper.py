@@ -16,8 +16,9 @@ from itertools import count
 
 import msgspec
 
-from ml_platform.inference.handover import journal, kernel, wire
+from ml_platform.inference.handover import journal, kernel, tail, wire
 from ml_platform.inference.handover.journal import Entry, Journal
+from ml_platform.inference.protocols.grpc.frames import EMPTY_SETTINGS, FAREWELL
 
 _log = logging.getLogger(__name__)
 _ACCEPTS_A_TURN = 64
@@ -25,6 +26,7 @@ _MAX_WAITING = 4096
 _HOLD_SECONDS = 10.0
 _SWEEP_SECONDS = 0.05
 _LINGER_SECONDS = 1.0
+_FAREWELL_SECONDS = 10.0
 _MAX_TRIES = 2
 _SUSPECT_SECONDS = 0.25
 _SUSPECT_POLL = 0.001
@@ -36,6 +38,7 @@ class _Connection:
 
     number: int
     socket: socket.socket
+    grpc: bool = False
     slot: int = wire.NO_SLOT
     rest: Rest | None = None
     since: float = field(default_factory=time.monotonic)
@@ -60,6 +63,7 @@ class Seat:
     journal: Journal
     ready: bool = False
     connections: dict[int, _Connection] = field(default_factory=dict)
+    counts: list[int] = field(default_factory=lambda: [0, 0])
     free: list[int] = field(default_factory=lambda: list(range(journal.SLOTS))[::-1])
 
     def descriptors(self) -> tuple[int, int]:
@@ -72,10 +76,14 @@ class Keeper:
 
     While no worker is ready, connections wait for one; who has waited too long is told 503 with
     Retry-After. Runs on the parent's event loop.
+
+    Args:
+        listener: of HTTP/1.
+        grpc: the listener of gRPC, if that is served.
     """
 
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
+    def __init__(self, listener: socket.socket, grpc: socket.socket | None = None) -> None:
+        self._listeners = {False: listener} | ({True: grpc} if grpc is not None else {})
         self._loop = asyncio.get_running_loop()
         self._numbers = count(1)
         self._seats: list[Seat] = []
@@ -88,12 +96,14 @@ class Keeper:
         self.dropped = 0
 
     def start(self) -> None:
-        self._loop.add_reader(self._listener, self._accept)
+        for grpc, listener in self._listeners.items():
+            self._loop.add_reader(listener, self._accept, listener, grpc)
 
     def stop_accepting(self) -> None:
         """Lets new connections be refused by the system; those that are open go on."""
-        self._loop.remove_reader(self._listener)
-        self._listener.close()
+        for listener in self._listeners.values():
+            self._loop.remove_reader(listener)
+            listener.close()
 
     def close(self) -> None:
         """Lets go of everything, after the workers have ended."""
@@ -136,6 +146,9 @@ class Keeper:
         seat.end.close()
         self._seats.remove(seat)
         for connection in seat.connections.values():
+            if connection.grpc:
+                self._part(seat, connection, save=save)
+                continue
             rest = self._rest(seat, connection) if save else None
             connection.slot, connection.rest, connection.since = wire.NO_SLOT, rest, time.monotonic()
             if rest is None:
@@ -160,22 +173,22 @@ class Keeper:
 
     # -- connections
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket, grpc: bool) -> None:
         for _ in range(_ACCEPTS_A_TURN):
             try:
-                accepted, _ = self._listener.accept()
+                accepted, _ = listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:  # the caller went away, or there are no descriptors left
                 _log.warning("a connection could not be accepted: %s", error)
                 return
             accepted.setblocking(False)
-            self._place(_Connection(next(self._numbers), accepted))
+            self._place(_Connection(next(self._numbers), accepted, grpc))
 
     def _place(self, connection: _Connection) -> None:
         """Gives a connection to a worker, or lets it wait for one."""
         ready = [seat for seat in self._seats if seat.ready]
-        if not ready or not self._give(connection, min(ready, key=lambda seat: len(seat.connections))):
+        if not ready or not self._give(connection, min(ready, key=lambda seat: seat.counts[connection.grpc])):
             self._waiting.append(connection)
             if len(self._waiting) > _MAX_WAITING:
                 self._refuse(self._waiting.popleft())
@@ -190,16 +203,21 @@ class Keeper:
             return True
         if seat.free and passed is not None:
             connection.slot = seat.free.pop()
-            journal.begin(
-                seat.journal.slot(connection.slot),
-                read=passed.read,
-                written=passed.written,
-                request=rest.request if rest else b"",
-                response=rest.response if rest else b"",
-                tries=rest.tries if rest else 0,
-            )
+            slot = seat.journal.slot(connection.slot)
+            if connection.grpc:
+                tail.begin(slot, passed.written)
+            else:
+                journal.begin(
+                    slot,
+                    read=passed.read,
+                    written=passed.written,
+                    request=rest.request if rest else b"",
+                    response=rest.response if rest else b"",
+                    tries=rest.tries if rest else 0,
+                )
         try:
-            message = wire.Message(wire.TAKE, connection.number, connection.slot)
+            kind = wire.TAKE_GRPC if connection.grpc else wire.TAKE
+            message = wire.Message(kind, connection.number, connection.slot)
             wire.send(seat.end, message, connection.socket.fileno())
         except OSError:  # it does not keep up, or is just ending
             if connection.slot != wire.NO_SLOT:
@@ -208,6 +226,7 @@ class Keeper:
             return False
         connection.rest = None
         seat.connections[connection.number] = connection
+        seat.counts[connection.grpc] += 1
         return True
 
     def _sweep(self) -> None:
@@ -238,6 +257,7 @@ class Keeper:
                 self._sweep()
             elif (connection := seat.connections.pop(message.connection, None)) is not None:
                 connection.socket.close()
+                seat.counts[connection.grpc] -= 1
                 if connection.slot != wire.NO_SLOT:
                     seat.free.append(connection.slot)
 
@@ -256,6 +276,24 @@ class Keeper:
         if rest is not None:
             self.saved += bool(rest.request or rest.response)
         return rest
+
+    def _part(self, seat: Seat, connection: _Connection, *, save: bool) -> None:
+        """Ends a connection of gRPC in the lost worker's place.
+
+        Clients begin anew, on another connection, what was not answered: the last frame says that nothing
+        was done, which for predictions is as good as true.
+        """
+        over = connection.socket
+        passed = kernel.passed(over) if save and connection.slot != wire.NO_SLOT else None
+        written = tail.written(seat.journal.slot(connection.slot), passed.written) if passed else None
+        if written is None:
+            self.dropped += save
+            over.close()
+            return
+        self.saved += 1
+        self._close_after(
+            over, (written.rest if written.total else EMPTY_SETTINGS) + FAREWELL, _FAREWELL_SECONDS
+        )
 
     async def _clear_suspects(self) -> None:
         """Has requests that were in the hands of a lost worker answered one by one: one may have killed it."""
@@ -288,24 +326,27 @@ class Keeper:
         return True
 
     def _refuse(self, connection: _Connection) -> None:
+        if connection.grpc:  # clients say UNAVAILABLE themselves, when nobody speaks to them
+            connection.socket.close()
+            return
         body = msgspec.json.encode({"error": "no worker is there to answer; try again shortly"})
         head = (
             "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
-        refused = connection.socket
+        self._close_after(connection.socket, head.encode() + body, _LINGER_SECONDS)
+
+    def _close_after(self, over: socket.socket, data: bytes, seconds: float) -> None:
+        """Sends the last bytes. Closed at once, bytes that nobody has read would take them with them."""
         with contextlib.suppress(OSError):
-            refused.send(head.encode() + body)
-            refused.shutdown(socket.SHUT_WR)
-        self._lingering.add(refused)  # closed at once, unread bytes would take the answer with them
-        self._loop.call_later(_LINGER_SECONDS, self._let_go(refused))
+            over.send(data)
+            over.shutdown(socket.SHUT_WR)
+        self._lingering.add(over)
+        self._loop.call_later(seconds, self._let_go, over)
 
-    def _let_go(self, refused: socket.socket) -> Callable[[], None]:
-        def let_go() -> None:
-            self._lingering.discard(refused)
-            refused.close()
-
-        return let_go
+    def _let_go(self, over: socket.socket) -> None:
+        self._lingering.discard(over)
+        over.close()
 
 
 def rest_of(slot: memoryview, entry: Entry, unnoted: int, out: int) -> Rest | None:

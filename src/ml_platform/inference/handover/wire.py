@@ -14,6 +14,8 @@ CLOSED: Final = 2
 """Worker to parent: this connection is over."""
 READY: Final = 3
 """Worker to parent: give me connections."""
+TAKE_GRPC: Final = 4
+"""As TAKE, for a connection that speaks gRPC."""
 NO_SLOT: Final = -1
 _KIND: Final = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 

@@ -12,14 +12,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-import grpc
 from google.protobuf.message import DecodeError
 
 from ml_platform.contracts.bundles import MAX_COLUMNS
 from ml_platform.inference.dataplane import DEFAULT_ENVIRONMENT, Call, DataPlane, Headers
 from ml_platform.inference.errors import InvalidInput, ModelFailed, ServingError, Unauthenticated
+from ml_platform.inference.protocols.grpc.unary import Method, Methods, Reply, Status
 from ml_platform.inference.protocols.http import common_headers, request_id
 from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
 from ml_platform.inference.protocols.v2.datatypes import BadTensorError, Datatype, shown, texts
@@ -41,14 +41,14 @@ _GONE = 499
 _MOST_DETAILS = 2000
 _PLACE = ".contents"
 _MOST_DIMENSIONS = 8  # two are the most that mean anything
-_CODES = {
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    422: grpc.StatusCode.FAILED_PRECONDITION,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+_STATUSES: Final = {
+    401: Status.UNAUTHENTICATED,
+    403: Status.PERMISSION_DENIED,
+    404: Status.NOT_FOUND,
+    422: Status.FAILED_PRECONDITION,
+    429: Status.RESOURCE_EXHAUSTED,
+    503: Status.UNAVAILABLE,
+    504: Status.DEADLINE_EXCEEDED,
 }
 
 _log = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ class OpenInference:
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """What a server of `grpc.aio` is given."""
+    def methods(self) -> Methods:
+        """By their paths."""
         methods: dict[str, tuple[Any, _Attempt[Any]]] = {
             "ServerLive": (pb.ServerLiveRequest, self._server_live),
             "ServerReady": (pb.ServerReadyRequest, self._server_ready),
@@ -72,21 +72,16 @@ class OpenInference:
             "ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
             "ModelInfer": (pb.ModelInferRequest, self._model_infer),
         }
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(self._method(f"/{SERVICE}/{name}", *method))
-            for name, method in methods.items()
-        }
-        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+        paths = {f"/{SERVICE}/{name}": method for name, method in methods.items()}
+        return {path.encode(): self._method(path, *method) for path, method in paths.items()}
 
-    def _method(
-        self, route: str, kind: Any, attempt: _Attempt[Any]
-    ) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        async def answer(data: bytes, context: Any) -> bytes:
-            headers = _headers(context)
+    def _method(self, route: str, kind: Any, attempt: _Attempt[Any]) -> Method:
+        async def answer(headers: Headers, data: bytes) -> Reply:
             call = Call(request_id(self._plane, headers), time.perf_counter_ns())
             status = 200
             try:
                 message = await attempt(call, headers, _parsed(kind, data))
+                return Reply(Status.OK, message.SerializeToString(), "", tuple(common_headers(call, headers)))
             except ServingError as error:
                 refusal, call.error = error, str(error)
             except asyncio.CancelledError:
@@ -98,14 +93,11 @@ class OpenInference:
                 refusal = ModelFailed(
                     "internal error; the server's log has the details under this request's id"
                 )
-            else:
-                context.set_trailing_metadata(_trailing(call, headers))
-                return message.SerializeToString()  # type: ignore[no-any-return]
             finally:
                 if status == 200 and call.error is not None:
                     status = refusal.status
                 self._plane.account(call, METHOD, route, status)
-            return await _refuse(context, refusal, _trailing(call, headers))
+            return _refused(refusal, common_headers(call, headers))
 
         return answer
 
@@ -244,22 +236,11 @@ def _parsed(kind: Any, data: bytes) -> Any:
         raise InvalidInput(f"the message is no {kind.DESCRIPTOR.full_name}") from None
 
 
-def _headers(context: Any) -> Headers:
-    return {
-        key.encode(): value.encode() if isinstance(value, str) else value
-        for key, value in context.invocation_metadata() or ()
-    }
-
-
-def _trailing(call: Call, headers: Headers) -> tuple[tuple[str, str], ...]:
-    return tuple((name.decode(), value.decode()) for name, value in common_headers(call, headers))
-
-
-async def _refuse(context: Any, error: ServingError, trailing: tuple[tuple[str, str], ...]) -> bytes:
+def _refused(error: ServingError, trailing: list[tuple[bytes, bytes]]) -> Reply:
     if error.retry_after is not None:
-        trailing = (*trailing, ("retry-after", str(error.retry_after)))
+        trailing.append((b"retry-after", b"%d" % error.retry_after))
     if isinstance(error, Unauthenticated):
-        trailing = (*trailing, ("www-authenticate", "Bearer"))
-    fallback = grpc.StatusCode.INVALID_ARGUMENT if error.status < 500 else grpc.StatusCode.INTERNAL
-    await context.abort(_CODES.get(error.status, fallback), str(error)[:_MOST_DETAILS], trailing)
-    raise AssertionError("abort always raises")
+        trailing.append((b"www-authenticate", b"Bearer"))
+    fallback = Status.INVALID_ARGUMENT if error.status < 500 else Status.INTERNAL
+    status = _STATUSES.get(error.status, fallback)
+    return Reply(status, b"", str(error)[:_MOST_DETAILS], tuple(trailing))
