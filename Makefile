@@ -18,7 +18,7 @@ ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform and look at its times.
 WHOLE := tests/server/test_openapi_fuzz.py tests/e2e
 
-.PHONY: help setup demo test test-quick fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-models bench-serving openapi migration soak-inference clean
+.PHONY: help setup demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-models bench-serving openapi migration soak-inference tamper-audit clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test: $(READY) ## Run the whole suite
 
 test-quick: $(READY) ## Run what takes less than ten seconds a test, on SQLite alone
 	@$(RUN)/python -m pytest -m "not slow and not postgres" $(PYTEST_ARGS)
+
+test-torch: $(READY) ## Run the tests of PyTorch models, which install it (several GB)
+	@MLOPS_TEST_TORCH=1 $(RUN)/python -m pytest tests/integrations/modelbuild/test_networks.py $(PYTEST_ARGS)
 
 FUZZ_EXAMPLES ?= 100
 SOAK_SECONDS ?= 1800
@@ -83,6 +86,11 @@ bench-features: $(READY) ## Measure feature reads and joins beside Feast
 
 bench-serving: $(READY) ## Measure predictions beside FastAPI, MLflow, MLServer, KServe, BentoML, LitServe and Ray
 	@$(RUN)/python benchmarks/serving/run.py $(BENCH_ARGS)
+
+AUDIT_TAMPERINGS ?= 10000
+
+tamper-audit: $(READY) ## Tamper with exports of the audit log in every way (AUDIT_TAMPERINGS times)
+	@AUDIT_TAMPERINGS=$(AUDIT_TAMPERINGS) $(RUN)/python -m pytest tests/services/audit -q -o timeout=0
 
 soak-inference: $(READY) ## Kill inference workers and swap models for half an hour at half load (SOAK_SECONDS)
 	@PYTHONPATH=. $(RUN)/python benchmarks/inference_soak/run.py --seconds $(SOAK_SECONDS)

@@ -70,6 +70,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /deployments/{deployment_id}/ground-truth": {
         "json": {"records": [{"request_id": "req-1", "label": 1}]},
     },
+    "GET /deployments/{deployment_id}/as-of": {"params": {"at": "2036-03-01T12:00:00Z"}},
+    "POST /deployments/{deployment_id}/restore": {"json": {"at": "2036-03-01T12:00:00Z"}},
     "PUT /models/{name}/risk": {"json": answers(LOW)},
     "POST /approvals/{approval_id}/approve": {"json": {"reason": "because"}},
     "POST /approvals/{approval_id}/reject": {"json": {"reason": "because"}},

@@ -274,6 +274,7 @@ class TestTheOwner:
             "POST /api/v1/models/{name}/versions",  # its run logged no model
             "GET /api/v1/deployments/{deployment_id}/drift",  # no report yet
             "GET /api/v1/deployments/{deployment_id}/metrics",  # no inference server runs here
+            "POST /api/v1/deployments/{deployment_id}/restore",  # nothing was live yet
             "POST /api/v1/approvals/{approval_id}/review",  # the owner broke the glass just before
         }
         left = [entry for entry in wrong if entry[0] not in excused]

@@ -30,7 +30,7 @@ COMMANDS = {
     "approvals": Entry(f"{_CLI}.approvals", "approvals", "Deployments that people must decide on"),
     "drift": Entry(f"{_CLI}.drift", "drift", "Drift of deployments, and what it starts"),
     "alerts": Entry(f"{_CLI}.alerts", "alerts", "What a person should know"),
-    "audit": Entry(f"{_CLI}.identity", "audit", "The audit log"),
+    "audit": Entry(f"{_CLI}.audit", "audit", "The audit log"),
     "teams": Entry(f"{_CLI}.identity", "teams", "Teams and their members"),
     "users": Entry(f"{_CLI}.identity", "users", "People and service accounts"),
     "keys": Entry(f"{_CLI}.identity", "keys", "API keys"),

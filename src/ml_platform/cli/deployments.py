@@ -2,12 +2,24 @@
 
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ml_platform.cli.context import Group, Limit, Output, Timeout, Yes, confirm, document, platform, show
+from ml_platform.cli.context import (
+    TIMES,
+    Group,
+    Limit,
+    Output,
+    Timeout,
+    Yes,
+    confirm,
+    document,
+    platform,
+    show,
+)
 from ml_platform.cli.output import Format, say, show_parts
 
 if TYPE_CHECKING:
@@ -16,6 +28,7 @@ if TYPE_CHECKING:
 deployments = Group("Endpoints, their rollouts and their traffic")
 
 DeploymentId = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Id, or environment/name")]
+Moment = Annotated[datetime, typer.Option("--at", formats=TIMES, metavar="TIME", help="Local without a zone")]
 RolloutId = Annotated[str, typer.Argument(metavar="ROLLOUT", help="Id of a rollout")]
 Wait = Annotated[
     bool, typer.Option("--wait", "-w", help="Wait until it is over; exit code 10 when it failed")
@@ -242,6 +255,29 @@ def resume(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
 def rollback(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
     """Give all traffic back to the revision before, at once and without a question."""
     show_parts(platform().deployments.get(deployment).rollback(), output, _SHOWN, _REVISIONS)
+
+
+@deployments.command("as-of")
+def as_of(deployment: DeploymentId, at: Moment, output: Output = Format.TABLE) -> None:
+    """Show what was live at a moment, since when, and on whose approval."""
+    found = platform().deployments.get(deployment).as_of(at)
+    columns = ["name", "environment", "at", "since", "changed_by", "action", "audit_sequence"]
+    live = ["model_name", "model_version", "weight", "requested_by", "approval", "rollout_id"]
+    show_parts(found, output, columns, {"revisions": live})
+
+
+@deployments.command("restore")
+def restore(
+    deployment: DeploymentId,
+    at: Moment,
+    justification: Annotated[str | None, typer.Option(help="Shown to the approvers")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until the rollout is over")] = True,
+    timeout: Timeout = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Go back to what was live at a moment, through the same gates as any deployment."""
+    found = platform().deployments.get(deployment).restore(at, justification=justification)
+    _finish(found, output, wait=wait, for_approval=False, timeout=timeout)
 
 
 @deployments.command("retire")

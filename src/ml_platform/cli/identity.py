@@ -1,4 +1,4 @@
-"""`mlops login | whoami`, `teams`, `users`, `keys`, `audit`."""
+"""`mlops login | whoami`, `teams`, `users`, `keys`."""
 
 import sys
 from typing import Annotated
@@ -11,7 +11,6 @@ from ml_platform.cli.output import Format, say
 teams = Group("Teams and their members")
 users = Group("People and service accounts")
 keys = Group("API keys")
-audit = Group("The audit log")
 
 RoleOption = Annotated[list[str] | None, typer.Option("--role", "-r", help="May be given several times")]
 
@@ -159,26 +158,3 @@ def revoke_key(key_id: str, yes: Yes = False, output: Output = Format.TABLE) -> 
     """Refuse a key from now on; inference servers follow within two seconds."""
     confirm(f"Revoke {key_id}?", yes=yes)
     show(platform().identity.revoke_key(key_id), output)
-
-
-@audit.command("list")
-def list_events(
-    action: Annotated[str | None, typer.Option(help="e.g. deployment.promote, or deployment.*")] = None,
-    resource: Annotated[str | None, typer.Option(help="Id of what was changed")] = None,
-    actor: Annotated[str | None, typer.Option(help="Name of who did it")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1)] = 50,
-    output: Output = Format.TABLE,
-) -> None:
-    """Show who did what, newest first."""
-    events = platform().audit.events(action=action, resource=resource, actor=actor, limit=limit)
-    show(list(events), output, ["sequence", "at", "actor_name", "action", "resource_kind", "resource_id"])
-
-
-@audit.command("verify")
-def verify(output: Output = Format.TABLE) -> None:
-    """Check that nobody rewrote the log; exit code 1 when somebody did."""
-    result = platform().audit.verify()
-    show(result, output)
-    if not result.verified:
-        say(f"the audit log was tampered with: {len(result.findings)} findings")
-        raise typer.Exit(1)

@@ -29,8 +29,14 @@ class AuditEvent(ResponseModel):
 
 class AuditFinding(ResponseModel):
     sequence: int
-    kind: str = Field(description="edited, missing, inserted, truncated, reordered or checkpoint_mismatch")
+    kind: str = Field(
+        description="edited, missing, inserted, truncated, checkpoint_mismatch, unprotected; of exports also malformed, forged"
+    )
     detail: str
+
+
+class AuditKey(ResponseModel):
+    public_key: str = Field(description="Ed25519, hexadecimal; checks exports and checkpoints")
 
 
 class AuditVerification(ResponseModel):

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from ml_platform.contracts.base import Name, RequestModel, ResponseModel, Slug
 from ml_platform.contracts.governance import ApprovalRequirement, RiskLevel
@@ -295,3 +295,46 @@ class DeploymentMetrics(ResponseModel):
     error_rate: float | None
     requests_per_second: float
     revisions: list[RevisionTraffic]
+
+
+class ApprovedBy(ResponseModel):
+    approval_id: str
+    risk_level: RiskLevel
+    automatic: bool
+    approvers: list[str]
+    glass_broken_by: str | None
+    reason: str | None
+
+
+class LiveRevision(ResponseModel):
+    """A revision that took traffic, and who answers for it."""
+
+    revision_id: str
+    model_name: str
+    model_version: int
+    weight: float = Field(description="Percent of the endpoint's traffic")
+    bundle_digest: str
+    rollout_id: str
+    requested_by: str
+    approval: ApprovedBy | None = Field(description="Null where none was needed")
+
+
+class DeploymentAsOf(ResponseModel):
+    """What was live at a moment, according to the audit log."""
+
+    deployment_id: str
+    name: str
+    environment: Environment
+    at: datetime
+    since: datetime | None = Field(description="When the traffic had been set so; null: nothing was live yet")
+    changed_by: str | None
+    action: str | None
+    audit_sequence: int | None = Field(description="The event of the audit log that says so")
+    revisions: list[LiveRevision]
+
+
+class DeploymentRestore(RequestModel):
+    """Goes back to what was live at a moment, through the same gates as any deployment."""
+
+    at: AwareDatetime = Field(examples=["2026-03-01T12:00:00Z"])
+    justification: Name | None = Field(default=None, description="Shown to the approvers")

@@ -56,9 +56,7 @@ class Dataset(PlatformObject[DatasetVersion]):
     def download(self, path: str | Path) -> Path:
         """Writes the version as one Parquet file."""
         url = at("datasets", self.name, "versions", self.version, "download")
-        target = Path(path).expanduser()
-        target.write_bytes(self._transport.request("GET", url, timeout=600).content)
-        return target
+        return self._transport.download(url, Path(path).expanduser())
 
     def to_pandas(self) -> Any:
         """The version as a pandas DataFrame; needs pandas and pyarrow in your own environment."""

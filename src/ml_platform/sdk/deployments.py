@@ -3,6 +3,7 @@
 import builtins
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from ml_platform.contracts.deployments import (
 )
 from ml_platform.contracts.deployments import (
     DeploymentAccepted,
+    DeploymentAsOf,
     DeploymentMetrics,
     DeploymentPlan,
     DeploymentStatus,
@@ -193,6 +195,20 @@ class Deployment(PlatformObject[DeploymentData]):
         """How good the predictions of a trailing window were, by revision, as far as labels have arrived."""
         path = at("deployments", self.deployment_id, "quality")
         return self._transport.get(path, DeploymentQuality, {"window": window, "min_rows": min_rows})
+
+    def as_of(self, moment: datetime) -> DeploymentAsOf:
+        """What was live at a moment, since when, and on whose approval."""
+        path = at("deployments", self.deployment_id, "as-of")
+        return self._transport.get(path, DeploymentAsOf, {"at": moment.astimezone(UTC).isoformat()})
+
+    def restore(self, moment: datetime, *, justification: str | None = None) -> "Deployment":
+        """Starts a rollout of the version that was live at a moment; `wait` waits for it."""
+        body = {"at": moment.astimezone(UTC).isoformat(), "justification": justification}
+        accepted = self._transport.post(
+            at("deployments", self.deployment_id, "restore"), DeploymentAccepted, body
+        )
+        data = self._transport.get(at("deployments", self.deployment_id), DeploymentData)
+        return Deployment(self._transport, data, rollout_id=accepted.rollout_id)
 
     def promote(self) -> "Deployment":
         """Gives the new revision all traffic at once."""

@@ -1,8 +1,10 @@
 """Teams, users, keys, and who one is."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
-from ml_platform.contracts.audit import AuditEvent, AuditVerification
+from ml_platform.contracts.audit import AuditEvent, AuditKey, AuditVerification
 from ml_platform.contracts.identity import (
     Key,
     KeyCreated,
@@ -102,12 +104,25 @@ class Audit:
         action: str | None = None,
         resource: str | None = None,
         actor: str | None = None,
+        kind: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[AuditEvent]:
-        """Events, newest first; `action` may end in `*`."""
-        params = {"action": action, "resource": resource, "actor": actor}
+        """Events, newest first; `action` may end in `*`, times have a time zone."""
+        params = {"action": action, "resource": resource, "actor": actor, "kind": kind}
+        for name, moment in (("since", since), ("until", until)):
+            params[name] = moment.astimezone(UTC).isoformat() if moment is not None else None
         return self._transport.pages("/audit/events", AuditEvent, params, limit)
 
     def verify(self) -> AuditVerification:
         """Checks the whole log against its hashes and checkpoints."""
         return self._transport.get("/audit/verify", AuditVerification)
+
+    def key(self) -> str:
+        """The installation's public key, which checks exports; keep it apart from them."""
+        return self._transport.get("/audit/key", AuditKey).public_key
+
+    def export(self, path: str | Path, *, first: int = 1) -> Path:
+        """Writes the log up to now to a file that can be checked without the platform."""
+        return self._transport.download("/audit/export", Path(path), {"first": first})

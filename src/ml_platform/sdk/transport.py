@@ -5,6 +5,7 @@ import platform as machine
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -149,6 +150,34 @@ class Transport:
                 raise error_of(answer)
             return answer
         raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    def download(self, path: str, target: Path, params: Mapping[str, Any] | None = None) -> Path:
+        """Writes an answer to a file piece by piece; the file is there when it is whole, and not before.
+
+        Raises:
+            PlatformError: as `request` does.
+        """
+        url = f"{self.connection.url}/api/v1{path}"
+        draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with (
+                self._client.stream("GET", url, params=dict(params or {}), timeout=600) as answer,
+                draft.open("wb") as file,
+            ):
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise error_of(answer)
+                for piece in answer.iter_bytes():
+                    file.write(piece)
+            draft.replace(target)
+        except httpx.TransportError as error:
+            raise ConnectionFailedError(
+                f"the platform at {self.connection.url} did not answer to the end: {str(error) or type(error).__name__}",
+                hint="is it running? `mlops status` says; `mlops up` starts it",
+            ) from None
+        finally:
+            draft.unlink(missing_ok=True)
+        return target
 
 
 def error_of(answer: httpx.Response) -> PlatformError:

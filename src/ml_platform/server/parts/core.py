@@ -10,7 +10,7 @@ from ml_platform.server import schema
 from ml_platform.server.bootstrap import bootstrap
 from ml_platform.server.runtime import Runtime
 from ml_platform.services.access import Authenticator, Authorizer, WorkFactory
-from ml_platform.services.audit import AuditChain, AuditVerifier, CheckpointFile
+from ml_platform.services.audit import AuditChain, AuditExporter, AuditVerifier, CheckpointFile
 from ml_platform.services.identity import TokenAuthenticator
 
 
@@ -28,6 +28,7 @@ def compose(runtime: Runtime) -> None:
     chain = parts.provide(AuditChain, AuditChain(secrets.get_or_create("audit.key")))
     checkpoints = CheckpointFile(settings.home / "audit" / "checkpoints.jsonl", database, chain)
     parts.provide(AuditVerifier, AuditVerifier(database, chain, checkpoints))
+    parts.provide(AuditExporter, AuditExporter(database, chain, checkpoints))
     parts.provide(Authenticator, TokenAuthenticator(database))
     authorizer = parts.provide(Authorizer, CedarAuthorizer())
     factory = parts.provide(WorkFactory, WorkFactory(database, authorizer, chain, relay))

@@ -3,6 +3,8 @@
 from ml_platform.services.audit.chain import AuditChain
 from ml_platform.services.audit.checkpoints import CheckpointFile
 from ml_platform.services.audit.endpoints import router
+from ml_platform.services.audit.export import AuditExporter
+from ml_platform.services.audit.service import AuditService
 from ml_platform.services.audit.verify import AuditVerifier
 
-__all__ = ["AuditChain", "AuditVerifier", "CheckpointFile", "router"]
+__all__ = ["AuditChain", "AuditExporter", "AuditService", "AuditVerifier", "CheckpointFile", "router"]

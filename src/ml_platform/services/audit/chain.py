@@ -1,41 +1,48 @@
-"""Appends events to the chain.
+"""Appends events to the chain, whose form is that of `contracts.auditchain`.
 
-    hash(n) = HMAC-SHA256(key, hash(n-1) || canonical JSON of event n)
-
-The key lies outside the database, so that whoever can write the database cannot forge a hash. The head
-row (sequence, last hash) is sealed with the same key: without it, cutting events off the end of the chain
-would leave a shorter chain that is whole. A database put back whole to an earlier state is found by the
-checkpoints, which lie outside it too.
+Anybody can compute the hashes anew, so what makes the log hard to forge is the signed head (sequence, last
+hash): its private key lies outside the database. Without a head, cutting events off the end would leave a
+shorter chain that is whole. A database put back whole to an earlier state is found by the checkpoints, which
+lie outside it too. The public key is no secret: with it everybody checks, and nobody forges.
 """
 
-import hashlib
-import hmac
+import json
 from datetime import datetime
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ml_platform.contracts.auditchain import (
+    GENESIS,
+    HASHED,
+    Manifest,
+    event_digest,
+    head_message,
+    link,
+)
 from ml_platform.kit.clock import rfc3339
-from ml_platform.kit.strictjson import canonical, finite
+from ml_platform.kit.strictjson import dumps, finite
 from ml_platform.services.audit.tables import AuditEventRow, AuditHeadRow
-
-GENESIS = "0" * 64
-_HASHED = (
-    "sequence", "event_id", "at", "actor_id", "actor_name", "actor_kind", "key_id", "source", "request_id",
-    "team_id", "action", "resource_kind", "resource_id", "before", "after", "context",
-)  # fmt: skip
 
 
 class AuditChain:
     """Implements the recorder that every unit of work writes to.
 
     Args:
-        key: at least 32 secret bytes that are not in the database.
+        key: 32 secret bytes that are not in the database, the seed of the signing key.
     """
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._key = Ed25519PrivateKey.from_private_bytes(key)
+        self._public = self._key.public_key()
+
+    @property
+    def public_key(self) -> str:
+        """The key that checks, in hexadecimal."""
+        return self._public.public_bytes_raw().hex()
 
     def append(self, session: Session, events: list[dict[str, Any]]) -> None:
         """Adds events in the transaction of `session`; appenders queue at the head row."""
@@ -44,25 +51,41 @@ class AuditChain:
             head = AuditHeadRow(id=1, sequence=0, hash=GENESIS, seal=self.seal(0, GENESIS))
             session.add(head)
         for event in events:
-            values = finite(event)
+            values = json.loads(dumps(finite(event)))  # as the database will give it back
             values["at"] = datetime.fromisoformat(event["at"])
             head.sequence += 1
             row = AuditEventRow(sequence=head.sequence, hash="", **values)
-            row.hash = self.link(head.hash, row)
+            row.hash = link(head.hash, digest_of(row))
             head.hash = row.hash
             session.add(row)
         head.seal = self.seal(head.sequence, head.hash)
         session.flush()
 
-    def link(self, previous: str, row: AuditEventRow) -> str:
-        """The hash of an event behind `previous`."""
-        body = {name: getattr(row, name) for name in _HASHED}
-        body["at"] = rfc3339(row.at)
-        return self._mac(previous.encode() + canonical(body))
-
     def seal(self, sequence: int, last: str) -> str:
-        """The seal of a head or of a checkpoint."""
-        return self._mac(f"head:{sequence}:{last}".encode())
+        """The signature of a head or of a checkpoint."""
+        return self._key.sign(head_message(sequence, last)).hex()
 
-    def _mac(self, message: bytes) -> str:
-        return hmac.new(self._key, message, hashlib.sha256).hexdigest()
+    def is_sealed(self, sequence: int, last: str, seal: str) -> bool:
+        return signed_by(self.public_key, head_message(sequence, last), seal)
+
+    def seal_export(self, manifest: Manifest) -> str:
+        """The signature of an export."""
+        return self._key.sign(manifest.message()).hex()
+
+
+def signed_by(public_key: str, message: bytes, seal: str) -> bool:
+    """Whether a public key made a signature; both in hexadecimal, nonsense is no signature."""
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(bytes.fromhex(seal), message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def fields_of(row: AuditEventRow) -> dict[str, Any]:
+    """An event as it is hashed and exported."""
+    return {name: getattr(row, name) for name in HASHED} | {"at": rfc3339(row.at)}
+
+
+def digest_of(row: AuditEventRow) -> str:
+    return event_digest(fields_of(row))

@@ -1,14 +1,18 @@
 """Routes of the audit log."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
+from fastapi.responses import StreamingResponse
 
-from ml_platform.contracts.audit import AuditEvent, AuditVerification
+from ml_platform.contracts.audit import AuditEvent, AuditKey, AuditVerification
 from ml_platform.contracts.base import Page
 from ml_platform.contracts.identity import Permission
+from ml_platform.kit.errors import BadInputError
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, number_cursor
 from ml_platform.services.access import ApiRouter, Work, provided, requires
+from ml_platform.services.audit.export import AuditExporter
 from ml_platform.services.audit.service import AuditService
 from ml_platform.services.audit.verify import AuditVerifier
 
@@ -23,6 +27,11 @@ def list_events(
     action: Filter = None,
     resource: Filter = None,
     actor: Filter = None,
+    kind: Annotated[Filter, Query(description="Of the resource, such as `deployment`")] = None,
+    since: Annotated[datetime | None, Query(description="With its time zone; this moment included")] = None,
+    until: Annotated[
+        datetime | None, Query(description="With its time zone; this moment not included")
+    ] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[AuditEvent]:
@@ -31,6 +40,9 @@ def list_events(
         action=action,
         resource=resource,
         actor=actor,
+        kind=kind,
+        since=_aware("since", since),
+        until=_aware("until", until),
         before=number_cursor(cursor) if cursor else None,
         limit=limit + 1,
     )
@@ -45,3 +57,39 @@ def verify(
 ) -> AuditVerification:
     """Checks the whole chain against its hashes, its head and the checkpoints outside the database."""
     return verifier.verify()
+
+
+@router.get("/key")
+def get_key(
+    work: Annotated[Work, requires(Permission.READ_AUDIT)],  # noqa: ARG001 - it authorises
+    exporter: Annotated[AuditExporter, provided(AuditExporter)],
+) -> AuditKey:
+    """The public key that checks exports. Keep it apart from them: whoever has it need not trust us."""
+    return AuditKey(public_key=exporter.public_key)
+
+
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"application/x-ndjson": {}}, "description": "JSON Lines, signed at its end"}
+    },
+)
+def export(
+    work: Annotated[Work, requires(Permission.READ_AUDIT)],
+    exporter: Annotated[AuditExporter, provided(AuditExporter)],
+    first: Annotated[int, Query(ge=1, le=2**62, description="Number of the first event")] = 1,
+) -> StreamingResponse:
+    """The log up to now, which `mlops audit verify --file` checks without us.
+
+    An auditor of a team gets the team's events, and of all others their digests, so that the chain holds.
+    """
+    team_id = None if work.actor.admin else work.team_id
+    work.close()  # the stream reads in a transaction of its own
+    return StreamingResponse(exporter.lines(team_id=team_id, first=first), media_type="application/x-ndjson")
+
+
+def _aware(name: str, moment: datetime | None) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise BadInputError.of(name, "expected a time with its time zone, such as 2026-03-01T12:00:00Z")
+    return moment.astimezone(UTC) if moment is not None else None

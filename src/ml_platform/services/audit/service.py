@@ -1,5 +1,7 @@
 """Reading the audit log."""
 
+from datetime import datetime
+
 from sqlalchemy import select
 
 from ml_platform.contracts.audit import AuditEvent
@@ -19,6 +21,9 @@ class AuditService:
         action: str | None,
         resource: str | None,
         actor: str | None,
+        kind: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         before: int | None,
         limit: int,
     ) -> list[AuditEvent]:
@@ -36,4 +41,29 @@ class AuditService:
             query = query.where(AuditEventRow.resource_id == resource)
         if actor is not None:
             query = query.where(AuditEventRow.actor_name == actor)
+        if kind is not None:
+            query = query.where(AuditEventRow.resource_kind == kind)
+        if since is not None:
+            query = query.where(AuditEventRow.at >= since)
+        if until is not None:
+            query = query.where(AuditEventRow.at < until)
         return [AuditEvent.model_validate(row) for row in self._work.session.scalars(query)]
+
+    def last_traffic(self, deployment_id: str, at: datetime) -> AuditEvent | None:
+        """The last change of a deployment's traffic until then; None when there was none yet."""
+        query = (
+            select(AuditEventRow)
+            .where(
+                AuditEventRow.team_id == self._work.team_id,
+                AuditEventRow.resource_id == deployment_id,
+                AuditEventRow.resource_kind == "deployment",
+                AuditEventRow.at <= at,
+            )
+            .order_by(AuditEventRow.sequence.desc())
+        )
+        for row in self._work.session.scalars(query.execution_options(yield_per=50)):
+            if "traffic" in (row.after or {}):
+                return AuditEvent.model_validate(row)
+            if row.action == "deployment.retire":
+                return AuditEvent.model_validate(row)
+        return None

@@ -1,18 +1,28 @@
 """Walks the chain and says what was done to it."""
 
-import hmac
-
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from ml_platform.contracts.audit import AuditFinding, AuditVerification
+from ml_platform.contracts.auditchain import GENESIS, link
 from ml_platform.kit.db import Database
-from ml_platform.services.audit.chain import GENESIS, AuditChain
+from ml_platform.services.audit.chain import AuditChain, digest_of
 from ml_platform.services.audit.checkpoints import Checkpoint, CheckpointFile
 from ml_platform.services.audit.tables import AuditEventRow, AuditHeadRow
 
 _MOST_FINDINGS = 100
 _BATCH = 1_000
+_TRIGGERS = {
+    "sqlite": (
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_events'",
+        {"audit_events_no_update", "audit_events_no_delete"},
+    ),
+    "postgresql": (
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'audit_events'::regclass AND tgenabled <> 'D'",
+        {"audit_events_append_only", "audit_events_no_truncate"},
+    ),
+}
+"""By dialect: the triggers that are on, and those that must be."""
 
 
 class AuditVerifier:
@@ -30,6 +40,7 @@ class AuditVerifier:
         with self._database.read() as session:
             last, count, digest = self._walk(session, checkpoints, findings)
             self._check_head(session, last, digest, findings)
+            self._check_triggers(session, last, findings)
         newest = max(checkpoints, default=0)
         if newest > last:
             findings.append(
@@ -61,7 +72,7 @@ class AuditVerifier:
                 findings.append(
                     AuditFinding(sequence=expected, kind="missing", detail=f"event {missing} is not there")
                 )
-            if not hmac.compare_digest(self._chain.link(previous, row), row.hash):
+            if link(previous, digest_of(row)) != row.hash:
                 findings.append(
                     AuditFinding(
                         sequence=row.sequence,
@@ -80,7 +91,7 @@ class AuditVerifier:
         checkpoint = checkpoints.get(row.sequence)
         if checkpoint is None:
             return
-        sealed = hmac.compare_digest(self._chain.seal(checkpoint.sequence, checkpoint.hash), checkpoint.seal)
+        sealed = self._chain.is_sealed(checkpoint.sequence, checkpoint.hash, checkpoint.seal)
         if not sealed or checkpoint.hash != row.hash:
             findings.append(
                 AuditFinding(
@@ -92,13 +103,26 @@ class AuditVerifier:
                 )
             )
 
+    def _check_triggers(self, session: Session, last: int, findings: list[AuditFinding]) -> None:
+        """Whether the database still refuses to change the log."""
+        query, expected = _TRIGGERS[session.get_bind().dialect.name]
+        found = set(session.execute(text(query)).scalars())
+        findings.extend(
+            AuditFinding(
+                sequence=last,
+                kind="unprotected",
+                detail=f"the trigger {name} is off: whoever can write the database could change the log",
+            )
+            for name in sorted(expected - found)
+        )
+
     def _check_head(self, session: Session, last: int, digest: str, findings: list[AuditFinding]) -> None:
         head = session.scalars(select(AuditHeadRow)).first()
         if head is None:
             if last:
                 findings.append(AuditFinding(sequence=last, kind="missing", detail="the head is not there"))
             return
-        if not hmac.compare_digest(self._chain.seal(head.sequence, head.hash), head.seal):
+        if not self._chain.is_sealed(head.sequence, head.hash, head.seal):
             findings.append(
                 AuditFinding(sequence=head.sequence, kind="edited", detail="the head's seal is broken")
             )

@@ -4,14 +4,17 @@ from typing import Annotated
 
 from fastapi import Path as PathParam
 from fastapi import Query, Request, Response
+from pydantic import AwareDatetime
 from starlette.concurrency import run_in_threadpool
 
 from ml_platform.contracts.base import Page, Slug
 from ml_platform.contracts.deployments import (
     Deployment,
     DeploymentAccepted,
+    DeploymentAsOf,
     DeploymentMetrics,
     DeploymentPlan,
+    DeploymentRestore,
     DeployRequest,
     Environment,
     Rollout,
@@ -22,6 +25,7 @@ from ml_platform.contracts.deployments import (
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
 from ml_platform.services.access import ApiRouter, Work, provided, requires
+from ml_platform.services.deployments.history import DeploymentHistory
 from ml_platform.services.deployments.measuring import metrics_of, seconds_of
 from ml_platform.services.deployments.plans import Planner
 from ml_platform.services.deployments.repository import DeploymentRepository
@@ -166,6 +170,28 @@ def retire(
 ) -> Deployment:
     """Stops serving. Deploying to the same name takes the endpoint up again."""
     return DeploymentService(work, parts).retire(deployment_id)
+
+
+@router.get("/deployments/{deployment_id}/as-of")
+def as_of(
+    deployment_id: DeploymentId,
+    work: Annotated[Work, requires(Permission.READ)],
+    at: Annotated[AwareDatetime, Query(description="Such as 2026-03-01T12:00:00Z")],
+) -> DeploymentAsOf:
+    """What was live at a moment, since when, and on whose approval; the audit log says so."""
+    return DeploymentHistory(work).as_of(deployment_id, at)
+
+
+@router.post("/deployments/{deployment_id}/restore", status_code=202)
+def restore(
+    deployment_id: DeploymentId,
+    body: DeploymentRestore,
+    work: Annotated[Work, requires(Permission.DEPLOY_STAGING)],
+    parts: Parts,
+) -> DeploymentAccepted:
+    """Starts a rollout of the version that was live at a moment, through all gates."""
+    model_id, request = DeploymentHistory(work).request(deployment_id, body)
+    return DeploymentService(work, parts).deploy(model_id, request)
 
 
 @router.get("/deployments/{deployment_id}/rollouts")

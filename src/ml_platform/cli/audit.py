@@ -1,0 +1,73 @@
+"""`mlops audit`."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ml_platform.cli.context import TIMES, Group, Output, platform, show
+from ml_platform.cli.output import Format, say
+
+audit = Group("The audit log")
+
+Moment = Annotated[datetime | None, typer.Option(formats=TIMES, metavar="TIME")]
+
+
+@audit.command("list")
+def list_events(
+    action: Annotated[str | None, typer.Option(help="e.g. deployment.promote, or deployment.*")] = None,
+    resource: Annotated[str | None, typer.Option(help="Id of what was changed")] = None,
+    kind: Annotated[str | None, typer.Option(help="Of what was changed, such as deployment")] = None,
+    actor: Annotated[str | None, typer.Option(help="Name of who did it")] = None,
+    since: Moment = None,
+    until: Moment = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1)] = 50,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show who did what, newest first; times without a zone are local."""
+    events = platform().audit.events(
+        action=action, resource=resource, kind=kind, actor=actor, since=since, until=until, limit=limit
+    )
+    show(list(events), output, ["sequence", "at", "actor_name", "action", "resource_kind", "resource_id"])
+
+
+@audit.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write it, as JSON Lines")],
+    first: Annotated[int, typer.Option(min=1, help="Number of the first event")] = 1,
+) -> None:
+    """Write the log to a file that can be checked without the platform."""
+    written = platform().audit.export(file, first=first)
+    say(
+        f"written to {written}; check it with: mlops audit verify --file {written} --public-key <mlops audit key>"
+    )
+
+
+@audit.command("key")
+def key(output: Output = Format.TABLE) -> None:
+    """Show the public key that checks exports; keep it apart from them."""
+    show({"public_key": platform().audit.key()}, output)
+
+
+@audit.command("verify")
+def verify(
+    file: Annotated[
+        Path | None, typer.Option(help="An export, checked here without asking the platform")
+    ] = None,
+    public_key: Annotated[
+        str | None, typer.Option(help="Whose the export must be: mlops audit key, as you trust it")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Check that nobody rewrote the log; exit code 1 when somebody did."""
+    if file is not None:
+        from ml_platform.sdk.auditfile import verify_file
+
+        result = verify_file(file, public_key)
+    else:
+        result = platform().audit.verify()
+    show(result, output)
+    if not result.verified:
+        say(f"the audit log was tampered with: {len(result.findings)} findings")
+        raise typer.Exit(1)
