@@ -32,6 +32,18 @@ class TestTaking:
         assert (taken.path, taken.digest, taken.runtime) == (bundle.path, bundle.digest, "onnx")
         assert taken.reused
 
+    def test_it_still_says_how_it_came_to_be(self, tmp_path: Path) -> None:
+        isolated = write_bundle(
+            tmp_path / "b2",
+            {"requirements.txt": b""},
+            runtime="pyfunc",
+            signature=Signature(inputs=(Column(name="x", type="double"),)),
+            task="other",
+            metadata={"not_converted_because": "it has categories", "warnings": "one\ntwo"},
+        )
+        taken = take(isolated.path, isolated.digest)
+        assert (taken.reason, taken.warnings, taken.converter) == ("it has categories", ("one", "two"), None)
+
     def test_one_with_a_changed_file_is_refused_with_its_remedy(self, bundle: Bundle) -> None:
         (bundle.path / "model.onnx").write_bytes(b"Graph")
         with pytest.raises(ConflictError, match="b1 was changed in the storage") as caught:

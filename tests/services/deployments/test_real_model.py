@@ -41,6 +41,7 @@ class TestATrainedModel:
         assert evidence["security"]["dangerous"] == 0
         assert evidence["build"]["runtime"] == "onnx", evidence["build"]
         assert evidence["build"]["parity"]["rows"] > 0
+        assert evidence["build"]["summary"].startswith("runs as a graph that differs from the model by at")
         assert len(evidence["smoke_test"]["predictions"]) == 5
         row = {"contract": "monthly", "payment": "card", "tenure": 3.0}
         answer = httpx.post(

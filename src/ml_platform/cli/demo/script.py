@@ -333,7 +333,7 @@ def _mark(status: StageStatus) -> str:
 def _parity(evidence: dict[str, Any]) -> str:
     parity = evidence.get("parity") or {}
     if not isinstance(parity, dict) or "max_abs_difference" not in parity:
-        return str(evidence.get("reason") or evidence.get("parity") or "")
+        return str(evidence.get("not_converted_because") or "")
     return (
         f"largest difference to the original {parity['max_abs_difference']:.1e} on {parity.get('rows')} rows"
     )

@@ -4,7 +4,13 @@ Nothing here loads a model in this process: whatever runs a model's code is a ch
 model's own environment.
 """
 
-from ml_platform.integrations.modelbuild.builder import BuildResult, ModelBuilder
+from ml_platform.integrations.modelbuild.builder import (
+    CONVERTED_BY,
+    NOT_CONVERTED_BECAUSE,
+    BuildResult,
+    ModelBuilder,
+    warnings_of,
+)
 from ml_platform.integrations.modelbuild.errors import (
     BuildFailedError,
     EvaluationFailedError,
@@ -16,6 +22,8 @@ from ml_platform.integrations.modelbuild.mlmodel import ModelInfo, inspect_model
 from ml_platform.integrations.modelbuild.pickles import Finding, scan_pickles
 
 __all__ = [
+    "CONVERTED_BY",
+    "NOT_CONVERTED_BECAUSE",
     "BuildFailedError",
     "BuildResult",
     "Evaluation",
@@ -27,4 +35,5 @@ __all__ = [
     "ModelRefusedError",
     "inspect_model",
     "scan_pickles",
+    "warnings_of",
 ]

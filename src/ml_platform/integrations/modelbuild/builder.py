@@ -5,7 +5,7 @@ import importlib.metadata
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -68,7 +68,8 @@ _ONNXSCRIPT = "onnxscript==0.7.2"
 
 CONVERTED_BY = "converted_by"
 NOT_CONVERTED_BECAUSE = "not_converted_because"
-"""Keys in a manifest's metadata: a bundle that is used again still says how it came to be."""
+WARNINGS = "warnings"
+"""Keys in a manifest's metadata: a bundle that is used again still says how it came to be (warnings by line)."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ class ModelBuilder:
         shutil.rmtree(bundle, ignore_errors=True)
         bundle.mkdir()
         shutil.copyfile(work.folder / ONNX_FILE, bundle / ONNX_FILE, follow_symlinks=False)
-        manifest = self._with_background(work, bundle, manifest)
+        manifest = _with_warnings(self._with_background(work, bundle, manifest), said["warnings"])
         digest = _write_manifest(bundle, manifest)
         work.say("checking that the bundle loads and answers")
         request = {"op": "graph", "bundle": str(bundle), "answers": str(work.folder / "answers.npz")}
@@ -286,8 +287,7 @@ class ModelBuilder:
         if not answer.ok:
             shutil.rmtree(bundle)
             return f"the graph does not answer in the serving runtime: {answer.reason}"
-        warnings = tuple(str(text)[:500] for text in said["warnings"][:100])
-        return _result(work, manifest, digest, reason=None, warnings=warnings)
+        return _result(work, manifest, digest, reason=None)
 
     def _as_process(self, work: "_Work", reason: str) -> BuildResult:
         bundle = work.folder / "bundle"
@@ -312,9 +312,9 @@ class ModelBuilder:
             metadata=work.metadata | {NOT_CONVERTED_BECAUSE: reason},
             files=_hashes(bundle),
         )
-        manifest = self._with_background(work, bundle, manifest)
         warnings = () if work.has_rows else ("there were no rows to try it with",)
-        return _result(work, manifest, _write_manifest(bundle, manifest), reason=reason, warnings=warnings)
+        manifest = _with_warnings(self._with_background(work, bundle, manifest), warnings)
+        return _result(work, manifest, _write_manifest(bundle, manifest), reason=reason)
 
     def _with_background(self, work: "_Work", bundle: Path, manifest: BundleManifest) -> BundleManifest:
         """The manifest with the rows that explanations need, when there are any that the model takes."""
@@ -419,9 +419,19 @@ def _takes_null(column: Column, runtime: str) -> bool:
     return runtime != "onnx" or column.missing is not None or column.type in ("float", "double")
 
 
-def _result(
-    work: _Work, manifest: BundleManifest, digest: str, *, reason: str | None, warnings: tuple[str, ...]
-) -> BuildResult:
+def _with_warnings(manifest: BundleManifest, warnings: Sequence[Any]) -> BundleManifest:
+    if not warnings:
+        return manifest
+    lines = "\n".join(" ".join(str(text).split())[:500] for text in warnings[:50])
+    return msgspec.structs.replace(manifest, metadata=manifest.metadata | {WARNINGS: lines})
+
+
+def warnings_of(manifest: BundleManifest) -> tuple[str, ...]:
+    """Where a bundle is less strict than its model, and the like."""
+    return tuple(manifest.metadata.get(WARNINGS, "").splitlines())
+
+
+def _result(work: _Work, manifest: BundleManifest, digest: str, *, reason: str | None) -> BuildResult:
     return BuildResult(
         directory=work.folder / "bundle",
         digest=digest,
@@ -429,7 +439,7 @@ def _result(
         manifest=manifest,
         parity=manifest.parity,
         reason=reason,
-        warnings=warnings,
+        warnings=warnings_of(manifest),
         model_digest=work.info.digest,
         seconds=0.0,
     )

@@ -20,7 +20,13 @@ from ml_platform.contracts.bundles import (
     encode_manifest,
 )
 from ml_platform.contracts.problems import ErrorCode
-from ml_platform.integrations.modelbuild import ModelBuilder, ModelBuildError
+from ml_platform.integrations.modelbuild import (
+    CONVERTED_BY,
+    NOT_CONVERTED_BECAUSE,
+    ModelBuilder,
+    ModelBuildError,
+    warnings_of,
+)
 from ml_platform.integrations.rollouts.samples import example_rows, reference_rows
 from ml_platform.kit.environments import EnvironmentFailedError
 from ml_platform.kit.errors import ConflictError
@@ -100,7 +106,7 @@ class BuilderTools:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         _checked(destination, digest)
-        return _built(destination, manifest, digest, reason=made.reason, warnings=made.warnings, reused=False)
+        return _built(destination, manifest, digest, reused=False)
 
     def take(self, bundle: Path, digest: str) -> BuiltBundle:
         return take(bundle, digest)
@@ -111,27 +117,20 @@ class BuilderTools:
 
 def take(bundle: Path, digest: str) -> BuiltBundle:
     """A bundle that was built before; raises ConflictError unless all of it is what its digest says."""
-    return _built(bundle, _checked(bundle, digest), digest, reason=None, warnings=(), reused=True)
+    return _built(bundle, _checked(bundle, digest), digest, reused=True)
 
 
-def _built(
-    path: Path,
-    manifest: BundleManifest,
-    digest: str,
-    *,
-    reason: str | None,
-    warnings: tuple[str, ...],
-    reused: bool,
-) -> BuiltBundle:
+def _built(path: Path, manifest: BundleManifest, digest: str, *, reused: bool) -> BuiltBundle:
     parity = msgspec.to_builtins(manifest.parity) if manifest.parity is not None else None
     return BuiltBundle(
         path=path,
         digest=digest,
         runtime=manifest.runtime,
         parity=parity,
-        reason=reason,
-        warnings=warnings,
+        reason=manifest.metadata.get(NOT_CONVERTED_BECAUSE),
+        warnings=warnings_of(manifest),
         reused=reused,
+        converter=manifest.metadata.get(CONVERTED_BY),
     )
 
 

@@ -83,6 +83,13 @@ class EvaluationResult:
 
 @dataclass(frozen=True, slots=True)
 class BuiltBundle:
+    """A bundle and how it came to be.
+
+    Attributes:
+        reason: why the model was not converted.
+        converter: who converted it, with versions.
+    """
+
     path: Path
     digest: str
     runtime: str
@@ -90,6 +97,7 @@ class BuiltBundle:
     reason: str | None
     warnings: tuple[str, ...]
     reused: bool
+    converter: str | None = None
 
 
 class ModelTools(Protocol):

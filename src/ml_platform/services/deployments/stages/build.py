@@ -4,11 +4,12 @@ import msgspec
 
 from ml_platform.kit.strictjson import digest
 from ml_platform.services.deployments import bundles
+from ml_platform.services.deployments.interfaces import BuiltBundle
 from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.stages.context import StageContext
 from ml_platform.services.deployments.stages.validate import ARTIFACT_CHANGED, artifact_problem, features_of
 
-_FORM = 1
+_FORM = 2
 """Raised when bundles are built differently, so that old ones are not taken for new ones."""
 
 
@@ -36,7 +37,9 @@ def build(context: StageContext) -> Outcome:
         evidence={
             "bundle_uri": bundle.path.absolute().as_uri(),
             "bundle_digest": bundle.digest,
+            "summary": _summary(bundle),
             "runtime": bundle.runtime,
+            "converted_by": bundle.converter,
             "parity": bundle.parity,
             "not_converted_because": bundle.reason,
             "warnings": list(bundle.warnings)[:50],
@@ -45,4 +48,17 @@ def build(context: StageContext) -> Outcome:
             "feature_view": version.feature_view,
             "feature_store": {"project": source.project, "path": source.path} if source else None,
         },
+    )
+
+
+def _summary(bundle: BuiltBundle) -> str:
+    """One sentence for those who decide about the deployment."""
+    if bundle.runtime != "onnx":
+        return f"runs in a process of its own, unconverted: {bundle.reason or 'nobody noted why'}"
+    found = bundle.parity or {}
+    if "max_abs_difference" not in found:
+        return "runs as a graph"
+    return (
+        f"runs as a graph that differs from the model by at most {found['max_abs_difference']:.1e} "
+        f"on {found.get('rows')} rows (allowed: {found.get('tolerance', 0):.1e})"
     )

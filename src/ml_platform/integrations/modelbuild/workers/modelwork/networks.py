@@ -1,6 +1,7 @@
 """Graphs of PyTorch modules, by PyTorch's own exporter."""
 
 import importlib.metadata
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from .originals import Original, Unconvertible
 from .table import NUMERIC, Table
 
 _OPSET = 18
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _EXAMPLE_ROWS = 8
 
 
@@ -27,18 +29,21 @@ def _export(model: Any, _: Original, table: Table) -> Graph:
     array = rows if table.matrix else rows.to_numpy(dtype=np.float32)  # as MLflow does
     # At least two rows: one alone would be taken for a dimension that is always one.
     example = torch.from_numpy(np.ascontiguousarray(np.resize(array, (_EXAMPLE_ROWS, array.shape[1]))))
-    with torch.no_grad():
-        program = torch.onnx.export(
-            model,
-            (example,),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("rows")},),
-            input_names=["input"],
-            output_names=["prediction"],
-            opset_version=_OPSET,
-            external_data=False,
-            verbose=False,
-        )
+    try:
+        with torch.no_grad():
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("rows")},),
+                input_names=["input"],
+                output_names=["prediction"],
+                opset_version=_OPSET,
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:
+        raise Unconvertible(f"PyTorch cannot export it: {_said(error)}") from error
     made = program.model_proto
     if len(made.graph.output) != 1:
         raise Unconvertible(f"the module gives {len(made.graph.output)} outputs, where one is served")
@@ -48,6 +53,14 @@ def _export(model: Any, _: Original, table: Table) -> Graph:
         maker=f"torch.onnx {importlib.metadata.version('torch')}",
         prediction=made.graph.output[0].name,
     )
+
+
+def _said(error: BaseException) -> str:
+    """What was at the bottom of it; above that stand the exporter's own hints."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {_COLOURS.sub('', first)[:300]}"
 
 
 def _bare(model: Any) -> Any:
