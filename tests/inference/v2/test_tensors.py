@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_platform.contracts.bundles import BundleManifest, Column, Signature
@@ -52,6 +52,7 @@ def revision(*columns: InputColumn, **manifest) -> SimpleNamespace:
 
 
 class TestInputs:
+    @settings(deadline=None)
     @given(rows=st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=4), pillar=st.booleans())
     def test_of_every_form_are_the_rows_of_v1(self, rows, pillar):
         shown = revision(*COLUMNS)
@@ -68,6 +69,7 @@ class TestInputs:
         for tensors in (in_json, in_raw, in_message, in_json[::-1]):
             assert reader.read(tensors).rows == expected
 
+    @settings(deadline=None)
     @given(value=st.floats() | st.integers(-(2**70), 2**70))
     def test_of_any_number_are_refused_just_where_v1_does(self, value):
         """But for NaN and the infinities, which JSON cannot say: raw tensors can, and are refused."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from ml_platform.inference.dataplane import DEFAULT_ENVIRONMENT, Headers
 from ml_platform.inference.errors import NotFound
+
+_SHORT = 256
+_MOST_KEPT = 1024
 
 
 class Address(NamedTuple):
@@ -27,12 +31,20 @@ def split_path(path: str, root: str) -> Address | None:
 
     `rest` starts with the root. What follows the root must be a new segment: `/v2x` is not below `/v2`.
     """
+    # Callers ask the same few paths again and again.
+    return _split_once(path, root) if len(path) <= _SHORT else _split(path, root)
+
+
+def _split(path: str, root: str) -> Address | None:
     if _is_below(path, root):
         return Address(None, None, path)
     parts = path.split("/", 3)
     if len(parts) == 4 and parts[1] and parts[2] and _is_below(rest := "/" + parts[3], root):
         return Address(parts[1], parts[2], rest)
     return None
+
+
+_split_once = lru_cache(_MOST_KEPT)(_split)
 
 
 def address_of(path: str, root: str) -> Address:

@@ -60,11 +60,19 @@ class RequestedOutput(msgspec.Struct):
     parameters: _Parameters | None = None
 
 
-class _Body(msgspec.Struct):
-    inputs: Annotated[list[JsonTensor], msgspec.Meta(min_length=1, max_length=MAX_COLUMNS)]
+class Form(msgspec.Struct, kw_only=True, gc=False):
+    """What a request says beside its inputs."""
+
     id: str | None = None
     outputs: Annotated[list[RequestedOutput], msgspec.Meta(max_length=MAX_COLUMNS)] | None = None
     parameters: _Parameters | None = None
+
+
+class _Body(Form):
+    inputs: Annotated[list[JsonTensor], msgspec.Meta(min_length=1, max_length=MAX_COLUMNS)]
+
+
+_NONE: dict[str, bool | None] = {}
 
 
 class InferRequest:
@@ -72,12 +80,12 @@ class InferRequest:
 
     __slots__ = ("_binary", "_binary_outputs", "id", "inputs", "outputs")
 
-    def __init__(self, body: _Body, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, body: Form, inputs: Sequence[Tensor] = ()) -> None:
         self.id = body.id
         self.inputs = inputs
         self.outputs: Collection[str] = ()
         self._binary = bool(body.parameters and body.parameters.binary_data_output)
-        self._binary_outputs: dict[str, bool | None] = {}
+        self._binary_outputs = _NONE
         if body.outputs:
             self._binary_outputs = {output.name: _is_binary(output) for output in body.outputs}
             self.outputs = self._binary_outputs.keys()
@@ -93,14 +101,14 @@ _decode = msgspec.json.Decoder(_Body).decode
 def check_media(headers: Headers) -> None:
     """Raises WrongMediaType for a body that declares itself as something else, or compressed."""
     given = headers.get(b"content-type", b"")
-    media = given.split(b";", 1)[0].strip().lower()
+    media = given if given in _MEDIA else given.split(b";", 1)[0].strip().lower()
     if media not in _MEDIA and not media.endswith(b"+json"):
         raise WrongMediaType(
             "content-type: expected application/json or application/octet-stream, "
             f"got '{media.decode('latin-1')[:100]}'"
         )
-    encoding = headers.get(b"content-encoding", b"identity")
-    if encoding.lower() != b"identity":
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
         raise WrongMediaType("content-encoding: compressed bodies are not accepted")
 
 
@@ -110,7 +118,7 @@ def decode_request(body: bytes, headers: Headers) -> InferRequest:
     Raises:
         InvalidInput: naming the part that is wrong.
     """
-    length = headers.get(JSON_LENGTH)
+    length = json_length(body, headers)
     if length is None:
         parsed = _parse(body)
         for tensor in parsed.inputs:
@@ -119,10 +127,18 @@ def decode_request(body: bytes, headers: Headers) -> InferRequest:
                     f"inputs.{shown(tensor.name)}: binary data needs the header Inference-Header-Content-Length"
                 )
         return InferRequest(parsed, parsed.inputs)
+    parsed = _parse(memoryview(body)[:length])
+    return InferRequest(parsed, _with_raw(parsed.inputs, memoryview(body)[length:]))
+
+
+def json_length(body: bytes, headers: Headers) -> int | None:
+    """How much of a body is JSON, None when no raw tensors stand behind it; raises InvalidInput."""
+    length = headers.get(JSON_LENGTH)
+    if length is None:
+        return None
     if not length.isdigit() or len(length) > 18 or int(length) > len(body):
         raise InvalidInput("Inference-Header-Content-Length: expected the length of the JSON in the body")
-    parsed = _parse(memoryview(body)[: int(length)])
-    return InferRequest(parsed, _with_raw(parsed.inputs, memoryview(body)[int(length) :]))
+    return int(length)
 
 
 def encode_answer(

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol
 
 import msgspec
 
+from ml_platform.contracts.bundles import ColumnType
 from ml_platform.inference.decoding import Decoded, InputColumn, Row
 from ml_platform.inference.errors import InvalidInput, TooLarge
 from ml_platform.inference.live import LiveRevision
@@ -30,7 +31,7 @@ from ml_platform.inference.protocols.v2.datatypes import (
     unpack,
 )
 
-_KINDS = {
+KINDS_OF: dict[ColumnType, tuple[str, ...]] = {
     "boolean": ("bool",),
     "integer": ("int",),
     "long": ("int",),
@@ -39,6 +40,8 @@ _KINDS = {
     "string": ("text",),
     "datetime": ("text",),
 }
+"""The kinds of data types that a column of each type takes."""
+
 _FLOAT32 = DATATYPES["FP32"]
 _MOST_LISTED = 20
 
@@ -199,7 +202,7 @@ class _Column:
         self.name = column.name
         self.nullable = column.nullable
         self.datatype = DATATYPE_OF[column.type]
-        self.kinds = _KINDS[column.type]
+        self.kinds = KINDS_OF[column.type]
         self.is_number = self.datatype.kind in {"int", "float"}
         limits = _FLOAT32 if column.narrow else self.datatype
         self._low = -inf if limits.low is None else limits.low

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -27,8 +26,7 @@ _NAN = float("nan")
 _EXACT = 2.0**64
 
 
-@dataclass(frozen=True, slots=True)
-class OutputTensor:
+class OutputTensor(msgspec.Struct, frozen=True):
     """`values` are flat and row-major; None stands for a number that is none."""
 
     name: str
@@ -61,6 +59,7 @@ class OutputWriter:
         elif not self._declared and manifest.classes:
             self._declared = {DEFAULT_NAME: _inferred(list(manifest.classes))}
         self._name = next(iter(self._declared)) if len(self._declared) == 1 else DEFAULT_NAME
+        self._is_number = len(self._declared) == 1 and self._declared[self._name] is _FP64
 
     def metadata(self) -> list[tuple[str, str, list[int]]]:
         """Name, data type and shape of each output that is known before there is a prediction."""
@@ -68,7 +67,7 @@ class OutputWriter:
 
     def check(self, wanted: Collection[str]) -> None:
         """Raises InvalidInput when an output is asked for that is known not to be there."""
-        if self._declared:
+        if wanted and self._declared:
             _check(wanted, self._declared.keys() | {self._name})
 
     def write(self, predictions: list[Any], wanted: Collection[str] = ()) -> list[OutputTensor]:
@@ -76,6 +75,12 @@ class OutputWriter:
 
         Predictions that are objects become a tensor for each of their fields.
         """
+        if (
+            self._is_number
+            and set(map(type, predictions)) == {float}
+            and (not wanted or [*wanted] == [self._name])
+        ):
+            return [OutputTensor(self._name, _FP64, [len(predictions)], predictions)]
         columns = self._columns(predictions)
         if wanted:
             _check(wanted, columns.keys())

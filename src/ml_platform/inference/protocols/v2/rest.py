@@ -6,10 +6,14 @@ the endpoint's loaded revisions; without one the traffic split chooses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ml_platform.inference.dataplane import Call, DataPlane, Headers
+from ml_platform.inference.decoding import Decoded
 from ml_platform.inference.errors import MethodNotAllowed, NotFound
+from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.protocols.addresses import Address
 from ml_platform.inference.protocols.http import (
     JSON,
@@ -25,21 +29,28 @@ from ml_platform.inference.protocols.http import (
 from ml_platform.inference.protocols.v2.body import (
     BINARY,
     JSON_LENGTH,
+    InferRequest,
     check_media,
     decode_request,
     encode_answer,
+    json_length,
 )
+from ml_platform.inference.protocols.v2.inputs import InputReader, Tensor
+from ml_platform.inference.protocols.v2.layouts import LayoutReader
+from ml_platform.inference.protocols.v2.outputs import OutputWriter
 from ml_platform.inference.protocols.v2.server import (
     Model,
+    choose,
     describe_model,
     describe_server,
     find_model,
-    infer,
     is_ready,
     revisions_of,
 )
 
 ROOT = "/v2"
+_MOST_KEPT = 512
+_SHORT_PATH = 256
 _HEALTH = {"/health/live": "live", "/health/ready": "ready"}
 
 
@@ -92,10 +103,12 @@ class V2:
         plane = self._plane
         model = self._find(headers, address, target)
         check_media(headers)
-        request = decode_request(await read_body(receive, headers, self._limit, self._timeout), headers)
-        outputs = await infer(plane, call, headers, model, request)
-        assert call.revision is not None
-        body, length = encode_answer(target.model, call.revision.spec.model_version, request, outputs)
+        request = _Request(await read_body(receive, headers, self._limit, self._timeout), headers)
+        call.revision = revision = choose(plane, headers, model, request)
+        predictions = await plane.predict(call, request.read(revision))
+        form = request.form
+        outputs = revision.once(OutputWriter).write(predictions, form.outputs)
+        body, length = encode_answer(target.model, revision.spec.model_version, form, outputs)
         answer_headers = common_headers(call, headers)
         if length is not None:
             answer_headers.append((JSON_LENGTH, b"%d" % length))
@@ -127,8 +140,48 @@ class V2:
         return find_model(self._plane, headers, place, target.version)
 
 
+class _Request:
+    """A request as it came: decoded when it is known for which revision, or by which key to choose one."""
+
+    __slots__ = ("_body", "_headers", "_length", "_whole", "form")
+
+    def __init__(self, body: bytes, headers: Headers) -> None:
+        self._body, self._headers = body, headers
+        self._length = json_length(body, headers)
+        self._whole: InferRequest | None = None
+        self.form: InferRequest
+
+    @property
+    def inputs(self) -> Sequence[Tensor]:
+        """Raises InvalidInput."""
+        if self._whole is None:
+            self._whole = decode_request(self._body, self._headers)
+        return self._whole.inputs
+
+    def read(self, revision: LiveRevision) -> Decoded:
+        """The typed rows; afterwards `form` is there. Raises InvalidInput and TooLarge."""
+        layouts = revision.once(LayoutReader)
+        found = layouts.read(self._body, self._length)
+        writer = revision.once(OutputWriter)
+        if found is not None:
+            self.form = InferRequest(found[0])
+            writer.check(self.form.outputs)
+            return found[1]
+        inputs = self.inputs
+        assert self._whole is not None
+        self.form = self._whole
+        writer.check(self.form.outputs)
+        decoded = revision.once(InputReader).read(inputs)
+        layouts.notice(inputs, len(self._body), binary=self._length is not None)
+        return decoded
+
+
 def _target(rest: str) -> _Target:
     """What the path after the root asks for."""
+    return _target_once(rest) if len(rest) <= _SHORT_PATH else _parsed(rest)
+
+
+def _parsed(rest: str) -> _Target:
     if not rest:
         return _Target(ROOT, "server")
     if rest in _HEALTH:
@@ -146,3 +199,6 @@ def _target(rest: str) -> _Target:
     if left == ["infer"]:
         return _Target(f"{route}/infer", "infer", parts[1], version)
     return _UNKNOWN
+
+
+_target_once = lru_cache(_MOST_KEPT)(_parsed)

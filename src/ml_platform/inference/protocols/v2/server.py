@@ -19,11 +19,16 @@ Tensors = list[tuple[str, str, list[int]]]
 _PLATFORMS = {"onnx": "onnx_onnxv1", "pyfunc": "mlflow_pyfunc"}
 
 
-class Request(Protocol):
-    """A request to infer; `outputs` are the names of those that are wanted, none for all."""
+class HasInputs(Protocol):
+    """As much of a request as it takes to choose the revision that answers it."""
 
     @property
     def inputs(self) -> Sequence[Tensor]: ...
+
+
+class Request(HasInputs, Protocol):
+    """A request to infer; `outputs` are the names of those that are wanted, none for all."""
+
     @property
     def outputs(self) -> Collection[str]: ...
 
@@ -44,15 +49,18 @@ def find_model(
     return Model(key, plane.route(key, *address), version)
 
 
+def choose(plane: DataPlane, headers: Headers, model: Model, request: HasInputs) -> LiveRevision:
+    """The revision of the version that is wanted, or as the traffic split has it; raises ServingError."""
+    if model.version is not None:
+        return plane.version(model.route, model.version)
+    return plane.choose(model.key, model.route, headers, request, _entity_in)
+
+
 async def infer(
     plane: DataPlane, call: Call, headers: Headers, model: Model, request: Request
 ) -> list[OutputTensor]:
     """The outputs; afterwards `call.revision` is the one that gave them. Raises ServingError."""
-    if model.version is None:
-        revision = plane.choose(model.key, model.route, headers, request, _entity_in)
-    else:
-        revision = plane.version(model.route, model.version)
-    call.revision = revision
+    call.revision = revision = choose(plane, headers, model, request)
     writer = revision.once(OutputWriter)
     writer.check(request.outputs)
     predictions = await plane.predict(call, revision.once(InputReader).read(request.inputs))
@@ -112,5 +120,5 @@ def describe_model(plane: DataPlane, model: Model) -> ModelDescription:
     )
 
 
-def _entity_in(request: Request, entity: str) -> str | None:
+def _entity_in(request: HasInputs, entity: str) -> str | None:
     return first_value(request.inputs, entity)
