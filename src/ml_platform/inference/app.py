@@ -56,7 +56,12 @@ class InferenceApp:
         if scope["method"] == "POST" and scope["path"].endswith(v1.PREDICT_VERB):
             await self._v1.predict(scope, receive, send)
             return
-        call = Call(request_id(self._plane, dict(scope["headers"])), time.perf_counter_ns())
+        headers = dict(scope["headers"])
+        call = Call(request_id(self._plane, headers), time.perf_counter_ns())
+        if self._plane.tracer is not None:
+            call.trace = self._plane.tracer.begin(headers, scope["path"], call.started)
+            if call.trace is not None:
+                receive = call.trace.watch(receive)
         route, status = await self._other(scope, receive, send, call)
         method = scope["method"] if scope["method"] in {"GET", "HEAD", "POST"} else "other"
         self._plane.account(call, method, route, status)

@@ -18,6 +18,7 @@ from typing import Any
 from ml_platform.inference.decoding import Row
 from ml_platform.inference.errors import DeadlineExceeded, ModelFailed, ServingError, Unavailable
 from ml_platform.inference.runtimes.base import Runtime
+from ml_platform.inference.traces.trace import MODEL, QUEUE, WAKE, Trace
 
 _SWEEP_SECONDS = 0.05
 _INLINE_TURN_ROWS = 64
@@ -28,6 +29,7 @@ class _Waiting:
     rows: Sequence[Row]
     future: asyncio.Future[list[Any]]
     deadline: float
+    trace: Trace | None
 
 
 class Batcher:
@@ -47,22 +49,26 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._queued = 0
+        self._traced = False
 
-    def submit(self, rows: Sequence[Row]) -> asyncio.Future[list[Any]]:
+    def submit(self, rows: Sequence[Row], trace: Trace | None = None) -> asyncio.Future[list[Any]]:
         """Queues the rows; the future gives one prediction for each, or raises ServingError."""
         count = len(rows)
+        if trace is not None:
+            trace.mark(QUEUE)
+            self._traced = True
         if self._queued + count > self._max_queued and self._queued:
             raise Unavailable("the model's queue is full; try again shortly")
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         if count <= self._runtime.inline_rows:
             if not self._inline:
                 self._loop.call_soon(self._run_inline)
-            self._inline.append(_Waiting(rows, future, 0.0))
+            self._inline.append(_Waiting(rows, future, 0.0, trace))
         else:
             refusal = self._runtime.refusal(self._task is not None)
             if refusal is not None:
                 raise refusal
-            self._apart.append(_Waiting(rows, future, time.monotonic() + self._timeout))
+            self._apart.append(_Waiting(rows, future, time.monotonic() + self._timeout, trace))
             self._sweep_later()
             if self._task is None:
                 self._task = self._loop.create_task(self._run_apart())
@@ -98,16 +104,21 @@ class Batcher:
         if self._inline:
             self._loop.call_soon(self._run_inline)  # let sockets be read in between
         self._queued -= total
+        traced = self._traced
+        if traced:
+            self._mark(batch, total)
         if len(batch) == 1:
             self._answer_inline(batch[0])
-            return
-        try:
-            predictions = self._runtime.predict([row for waiting in batch for row in waiting.rows])
-        except ServingError:
-            for waiting in batch:  # one bad request must not fail its batch-mates
-                self._answer_inline(waiting)
-            return
-        _share(batch, predictions)
+        else:
+            try:
+                predictions = self._runtime.predict([row for waiting in batch for row in waiting.rows])
+            except ServingError:
+                for waiting in batch:  # one bad request must not fail its batch-mates
+                    self._answer_inline(waiting)
+            else:
+                _share(batch, predictions)
+        if traced:
+            _mark_end(batch)
 
     def _answer_inline(self, waiting: _Waiting) -> None:
         try:
@@ -121,8 +132,13 @@ class Batcher:
         try:
             while self._apart:
                 self._running, total = self._take()
+                traced = self._traced
+                if traced:
+                    self._mark(self._running, sum(len(waiting.rows) for waiting in self._running))
                 if self._running:
                     await self._answer_apart(self._running)
+                if traced:
+                    _mark_end(self._running)
                 self._queued -= total
                 self._running = []
         finally:
@@ -158,6 +174,14 @@ class Batcher:
         else:
             _share(batch, predictions)
 
+    def _mark(self, batch: list[_Waiting], total: int) -> None:
+        """The model begins with a batch, in which some may be traced."""
+        for waiting in batch:
+            if waiting.trace is not None:
+                waiting.trace.batch = (total, len(batch))
+                waiting.trace.mark(MODEL)
+        self._traced = bool(self._inline or self._apart)
+
     def _sweep_later(self) -> None:
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
@@ -173,6 +197,12 @@ class Batcher:
         self._apart = kept  # those who gave up make room for others at once
         if self._apart or self._task is not None:
             self._sweep_later()
+
+
+def _mark_end(batch: list[_Waiting]) -> None:
+    for waiting in batch:
+        if waiting.trace is not None:
+            waiting.trace.mark(WAKE)
 
 
 def _share(batch: list[_Waiting], predictions: list[Any]) -> None:

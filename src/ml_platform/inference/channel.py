@@ -59,6 +59,14 @@ class Report(_Message, frozen=True, kw_only=True, tag="report"):
     http: HttpDelta | None = None
 
 
+class Spans(_Message, frozen=True, kw_only=True, tag="spans"):
+    """Worker to parent: traced requests, as JSON (a list of `traces.tracer.Traced`), and how many were dropped."""
+
+    requests: msgspec.Raw = msgspec.Raw(b"[]")
+    count: int = 0
+    dropped: int = 0
+
+
 class Ask(_Message, frozen=True, kw_only=True, tag="ask"):
     """Worker to parent: something that only the parent knows or can do.
 
@@ -97,7 +105,7 @@ class NewSnapshot(_Message, frozen=True, kw_only=True, tag="snapshot"):
     version: int
 
 
-Message = Report | Ask | Answer | NewSnapshot | Flush | Flushed
+Message = Report | Spans | Ask | Answer | NewSnapshot | Flush | Flushed
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode

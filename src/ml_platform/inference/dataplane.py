@@ -20,6 +20,8 @@ from ml_platform.inference.revisions import RevisionManager
 from ml_platform.inference.routing import Key, Route
 from ml_platform.inference.settings import Settings
 from ml_platform.inference.shadowing import Shadows
+from ml_platform.inference.traces.trace import ENCODE, FEATURES, LOAD, WAKE, Trace
+from ml_platform.inference.traces.tracer import Tracer
 from ml_platform.inference.traffic import HttpTally
 
 Headers = Mapping[bytes, bytes]
@@ -34,7 +36,7 @@ _ANONYMOUS = Key("anonymous", None, frozenset({"predict"}), None)
 class Call:
     """One request on its way: filled in as far as it gets, then counted and logged from here."""
 
-    __slots__ = ("error", "keys", "predictions", "request_id", "revision", "rows", "started")
+    __slots__ = ("error", "keys", "predictions", "request_id", "revision", "rows", "started", "trace")
 
     def __init__(self, request_id: str, started: int) -> None:
         self.request_id = request_id
@@ -44,13 +46,17 @@ class Call:
         self.keys: Sequence[dict[str, Any] | None] | None = None
         self.predictions: list[Any] | None = None
         self.error: str | None = None
+        self.trace: Trace | None = None
 
 
 class DataPlane:
     """Authorises, routes, predicts and accounts. Knows nothing of HTTP but header names."""
 
-    def __init__(self, settings: Settings, revisions: RevisionManager, limits: Limits) -> None:
+    def __init__(
+        self, settings: Settings, revisions: RevisionManager, limits: Limits, tracer: Tracer | None = None
+    ) -> None:
         self.settings = settings
+        self.tracer = tracer
         self._limits = limits
         self._shadows = Shadows()
         self._revisions = revisions
@@ -157,15 +163,23 @@ class DataPlane:
         revision = call.revision
         assert revision is not None
         call.rows, call.keys = decoded.rows, decoded.keys
+        trace = call.trace
+        if trace is not None:
+            trace.decoded()
+            trace.mark(LOAD if revision.batcher is None else WAKE)
         revision.in_flight += 1
         revision.used = call.started
         try:
             batcher = revision.batcher or await revision.residence.ready()
             if revision.lookups is not None:
+                if trace is not None and decoded.keys is not None:
+                    trace.mark(FEATURES)
                 call.rows = await revision.lookups.fill(decoded)
-            call.predictions = await batcher.submit(call.rows)
+            call.predictions = await batcher.submit(call.rows, trace)
         finally:
             revision.leave()
+        if trace is not None:
+            trace.mark(ENCODE)
         return call.predictions
 
     async def explain(self, revision: LiveRevision, decoded: Decoded) -> list[dict[str, Any]]:
@@ -196,6 +210,17 @@ class DataPlane:
         microseconds = (now - call.started) // 1000
         self.http.add(method, route, status, microseconds)
         revision = call.revision
+        if call.trace is not None and self.tracer is not None:
+            self.tracer.finish(
+                call.trace,
+                now - call.started,
+                method=method,
+                route=route,
+                status=status,
+                request_id=call.request_id,
+                rows=len(call.rows),
+                revision=revision,
+            )
         if revision is None:
             return
         revision.tally.add(status, len(call.rows), microseconds)

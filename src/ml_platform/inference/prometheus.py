@@ -8,6 +8,7 @@ from typing import get_args
 from ml_platform.contracts.serving import InferenceStatus, RevisionState
 from ml_platform.inference.aggregate import TrafficAggregate
 from ml_platform.inference.predictionlog.metrics import LogMetrics
+from ml_platform.inference.traces.counts import TraceCounts
 from ml_platform.inference.traffic import bucket_bounds
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -33,7 +34,12 @@ _ERROR_WINDOW = 300.0
 _REVISION = ("team", "environment", "endpoint", "revision", "model", "version")
 
 
-def render(traffic: TrafficAggregate, status: InferenceStatus, log: LogMetrics | None = None) -> str:
+def render(
+    traffic: TrafficAggregate,
+    status: InferenceStatus,
+    log: LogMetrics | None = None,
+    traces: TraceCounts | None = None,
+) -> str:
     """The whole page."""
     return "\n".join(
         [
@@ -41,7 +47,8 @@ def render(traffic: TrafficAggregate, status: InferenceStatus, log: LogMetrics |
             *_memory(traffic, status),
             *_http(traffic),
             *_server(status),
-            *_prediction_log(log or LogMetrics()),
+            *_samples((log or LogMetrics()).samples()),
+            *_samples((traces or TraceCounts()).samples()),
             "",
         ]
     )
@@ -159,8 +166,8 @@ def _server(status: InferenceStatus) -> Iterator[str]:
         yield f'inference_revisions{{state="{state}"}} {states.count(state)}'
 
 
-def _prediction_log(log: LogMetrics) -> Iterator[str]:
-    for name, kind, value, text in log.samples():
+def _samples(samples: Iterable[tuple[str, str, int, str]]) -> Iterator[str]:
+    for name, kind, value, text in samples:
         yield from _head(name, kind, text)
         yield f"{name} {value}"
 

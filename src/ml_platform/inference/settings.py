@@ -11,6 +11,8 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from ml_platform.inference.traces.standard import AUTO, standard_settings
+
 WORKER_VARIABLE = "MLOPS_INFERENCE_WORKER_SETTINGS"
 """In which the parent hands its settings, as JSON, to its workers."""
 
@@ -117,6 +119,24 @@ class Settings:
         256 * _MIB, "most that may wait on disk to be sent; beyond it requests are not sent"
     )
 
+    traces_endpoint: str = _option(
+        "", "OTLP collector that traces are sent to over HTTP; without a path, /v1/traces; empty sends none"
+    )
+    traces_headers: str = _option("", "headers for the collector, as name=value,name=value")
+    traces_ratio: float = _option(
+        AUTO,
+        "share of the requests to trace for which no caller has decided, 0 to 1; -1 traces all, up to"
+        " traces_per_second",
+    )
+    traces_per_second: float = _option(20.0, "most requests a second and worker that a ratio of -1 traces")
+    traces_follow: bool = _option(True, "callers decide for their requests, by the flag of their traceparent")
+    traces_service: str = _option("mlops-inference", "service.name of the traces")
+    traces_attributes: str = _option("", "attributes of that service, as name=value,name=value")
+    traces_compression: str = _option("none", "compression of what is sent to the collector: none or gzip")
+    traces_ca_file: str = _option(
+        "", "certificates that the collector's is checked against; default: the system's"
+    )
+
     @property
     def state(self) -> Path:
         return Path(self.state_dir).expanduser()
@@ -165,10 +185,11 @@ class Settings:
 def load_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Reads the settings; exits with a message that names the argument when one is not valid."""
     types = get_type_hints(Settings)
+    standard = standard_settings(environ)
     parser = argparse.ArgumentParser(prog="mlops-inference", description="Serves models.")
     for option in fields(Settings):
         kind = types[option.name]
-        raw = environ.get(_PREFIX + option.name.upper())
+        raw = environ.get(_PREFIX + option.name.upper(), standard.get(option.name))
         parser.add_argument(
             "--" + option.name.replace("_", "-"),
             type=_boolean if kind is bool else kind,

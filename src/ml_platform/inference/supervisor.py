@@ -32,6 +32,7 @@ from ml_platform.inference.channel import (
     Flushed,
     NewSnapshot,
     Report,
+    Spans,
     read_messages,
     write_message,
 )
@@ -42,6 +43,7 @@ from ml_platform.inference.puller import SnapshotPuller
 from ml_platform.inference.settings import GRPC_OFF, WORKER_VARIABLE, Settings
 from ml_platform.inference.snapshots import read_snapshot, write_atomically
 from ml_platform.inference.standalone import snapshot_of_directory
+from ml_platform.inference.traces.keeper import TraceKeeper
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.05
@@ -77,6 +79,7 @@ class Supervisor:
         self._contact_error: str | None = "not contacted yet"
         self._bundles = BundleStore(settings.bundle_cache, settings.roots)
         self._log = LogKeeper(settings)
+        self._traces = TraceKeeper(settings)
         self._flushes: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -97,6 +100,7 @@ class Supervisor:
             keeper.start()
             housekeeping = asyncio.create_task(self._keep_house())
             emitting = asyncio.create_task(self._log.emit())
+            tracing = asyncio.create_task(self._traces.run())
             if puller is not None:
                 puller.start()
             await self._stopping.wait()
@@ -105,7 +109,7 @@ class Supervisor:
             keeper.stop_accepting()
             await asyncio.gather(*tasks)
             keeper.close()
-            for task in (housekeeping, emitting):
+            for task in (housekeeping, emitting, tracing):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
@@ -236,6 +240,8 @@ class Supervisor:
                 self._log.dropped(message.status.pid, message.status.predictions_dropped)
                 self._traffic.add(message.traffic, message.http)
                 self._traffic.note(message.status)
+            elif isinstance(message, Spans):
+                self._traces.take(message)
             elif isinstance(message, Flushed):
                 self._log.flushed(message)
             elif isinstance(message, Ask) and message.what == "flush":
@@ -256,7 +262,7 @@ class Supervisor:
 
     def _text(self, question: Ask) -> str:
         if question.what == "prometheus":
-            return render(self._traffic, self._status(), self._log.metrics())
+            return render(self._traffic, self._status(), self._log.metrics(), self._traces.counts)
         if question.what == "metrics":
             return msgspec.json.encode(self._traffic.metrics(question.window)).decode()
         return msgspec.json.encode(self._status()).decode()

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, cast
 
+import msgspec
 import uvicorn
 import uvloop
 
@@ -35,6 +36,7 @@ from ml_platform.inference.channel import (
     HttpDelta,
     NewSnapshot,
     Report,
+    Spans,
     TrafficDelta,
     read_messages,
     write_message,
@@ -51,11 +53,13 @@ from ml_platform.inference.revisions import RevisionManager
 from ml_platform.inference.runtimes.loading import RuntimeLoader
 from ml_platform.inference.settings import GRPC_OFF, WORKER_VARIABLE, Settings
 from ml_platform.inference.snapshots import read_snapshot
+from ml_platform.inference.traces.tracer import Traced, Tracer
 from ml_platform.inference.traffic import HttpTally, Tally
 
 _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 0.5
 _ASK_SECONDS = 5.0
+_MOST_TRACES_BYTES = 4 * 1024 * 1024
 _DOING_SECONDS = {"flush": FLUSH_SECONDS}
 
 
@@ -83,7 +87,8 @@ class Worker:
             settings, loader, self._log, open_online_features, self._report_soon
         )
         limits = Limits(settings.state / "limits.cells", number, settings.worker_count)
-        self._plane = DataPlane(settings, self._revisions, limits)
+        self._tracer = Tracer(settings, self._ship_traces) if settings.traces_endpoint else None
+        self._plane = DataPlane(settings, self._revisions, limits, self._tracer)
         self._numbers = count(1)
         self._questions: dict[int, asyncio.Future[str]] = {}
         self._changed = asyncio.Event()
@@ -214,6 +219,15 @@ class Worker:
         )
         traffic = [_delta(live) for live in self._revisions.live if live.tally.requests or live.tally.skipped]
         write_message(self._writer, Report(status=status, traffic=traffic, http=self._http_delta()))
+        if self._tracer is not None:
+            self._tracer.ship()
+
+    def _ship_traces(self, requests: list[Traced]) -> None:
+        if self._writer.transport.get_write_buffer_size() > _MOST_TRACES_BYTES:
+            write_message(self._writer, Spans(dropped=len(requests)))
+            return
+        encoded = msgspec.Raw(msgspec.json.encode(requests))
+        write_message(self._writer, Spans(requests=encoded, count=len(requests)))
 
     def _http_delta(self) -> HttpDelta | None:
         tally, self._plane.http = self._plane.http, HttpTally()

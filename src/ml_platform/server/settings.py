@@ -35,6 +35,28 @@ class DatabaseSettings(BaseModel):
     pool_size: int = Field(default=20, ge=1, le=200, description="Connections kept open")
 
 
+class TraceSettings(BaseModel):
+    """Traces of predictions; what is not set here is as OpenTelemetry's own variables say."""
+
+    endpoint: str | None = Field(
+        default=None,
+        description="OTLP collector that traces are sent to over HTTP; default: OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
+    headers: SecretStr | None = Field(
+        default=None, description="Headers for it, name=value,name=value; default: OTEL_EXPORTER_OTLP_HEADERS"
+    )
+    ratio: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of the requests to trace for which no caller has decided; default:"
+        " OTEL_TRACES_SAMPLER, else all, up to 20 a second and worker",
+    )
+    follow: bool | None = Field(
+        default=None, description="Callers decide for their requests, by the flag of their traceparent"
+    )
+
+
 class InferenceSettings(BaseModel):
     """The inference server that the supervisor starts."""
 
@@ -54,6 +76,7 @@ class InferenceSettings(BaseModel):
     events_token_file: Path | None = Field(
         default=None, description="File with the bearer token for that address"
     )
+    traces: TraceSettings = Field(default_factory=TraceSettings)
     log_retention_days: float = Field(
         default=90,
         ge=0,

@@ -126,6 +126,35 @@ def build_linear(
     )
 
 
+def build_fragile(directory: Path) -> Bundle:
+    """A graph that answers with `x0` where that is 0, 1 or 2, and fails on any other number."""
+    nodes = [
+        helper.make_node("Cast", ["features"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["gathered"]),
+        helper.make_node("Reshape", ["gathered", "shape"], ["variable"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "fragile",
+        [helper.make_tensor_value_info("features", TensorProto.DOUBLE, [None, 1])],
+        [helper.make_tensor_value_info("variable", TensorProto.DOUBLE, [None, 1])],
+        [
+            helper.make_tensor("table", TensorProto.DOUBLE, [3], [0.0, 1.0, 2.0]),
+            helper.make_tensor("shape", TensorProto.INT64, [2], [-1, 1]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return write_bundle(
+        directory,
+        {"model.onnx": model.SerializeToString()},
+        runtime="onnx",
+        signature=Signature(inputs=(Column(name="x0", type="double"),)),
+        task="regression",
+        onnx=OnnxGraph(inputs="matrix", prediction="variable"),
+    )
+
+
 def build_heavy(directory: Path, megabytes: int, bias: float = 0.0) -> Bundle:
     """A graph that answers with `x0 + bias` and carries so many megabytes of weights."""
     count = megabytes * 1024 * 1024 // 8

@@ -54,6 +54,9 @@ def common_headers(call: Call, headers: Headers) -> list[tuple[bytes, bytes]]:
     result = [(b"x-request-id", call.request_id.encode())]
     if call.revision is not None:
         result.extend(call.revision.headers)
+    if call.trace is not None:
+        result.append((b"traceparent", call.trace.traceparent))
+        return result
     trace = headers.get(b"traceparent")
     if trace is not None and _TRACEPARENT.match(trace):
         result.append((b"traceparent", trace))

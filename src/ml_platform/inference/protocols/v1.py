@@ -60,6 +60,10 @@ class V1:
         plane = self._plane
         headers: Headers = dict(scope["headers"])
         call = Call(request_id(plane, headers), started)
+        if plane.tracer is not None:
+            call.trace = plane.tracer.begin(headers, scope["path"], started)
+            if call.trace is not None:
+                receive = call.trace.watch(receive)
         status = 200
         try:
             key = plane.authorise(headers.get(b"authorization"), PREDICT)

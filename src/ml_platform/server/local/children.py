@@ -104,5 +104,12 @@ def _inference_command(settings: Settings) -> list[str]:
 
 def _inference_environment(settings: Settings) -> dict[str, str]:
     """What is no argument, which everybody on the machine can read."""
-    url = settings.inference.events_url
-    return {} if url is None else {"MLOPS_INFERENCE_EVENTS_URL": url.get_secret_value()}
+    url, traces = settings.inference.events_url, settings.inference.traces
+    given = {
+        "EVENTS_URL": None if url is None else url.get_secret_value(),
+        "TRACES_ENDPOINT": traces.endpoint,
+        "TRACES_HEADERS": None if traces.headers is None else traces.headers.get_secret_value(),
+        "TRACES_RATIO": traces.ratio,
+        "TRACES_FOLLOW": traces.follow,
+    }
+    return {f"MLOPS_INFERENCE_{name}": str(value) for name, value in given.items() if value is not None}

@@ -78,6 +78,8 @@ class OpenInference:
     def _method(self, route: str, kind: Any, attempt: _Attempt[Any]) -> Method:
         async def answer(headers: Headers, data: bytes) -> Reply:
             call = Call(request_id(self._plane, headers), time.perf_counter_ns())
+            if self._plane.tracer is not None:
+                call.trace = self._plane.tracer.begin(headers, route, call.started)
             status = 200
             try:
                 message = await attempt(call, headers, _parsed(kind, data))
