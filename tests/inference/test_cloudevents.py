@@ -199,7 +199,7 @@ class TestTheServer:
         began = time.monotonic()
         for _ in range(50):
             assert server.predict([[1.0]]).status_code == 200
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 50  # waiting for the receiver would take three seconds each
         [sink] = _sinks(server)
         server.kill()
         eventually(lambda: not sink.is_running(), "the end of the process that sends", seconds=20)

@@ -422,7 +422,7 @@ class TestUploads:
                 connection.sendall(head.encode())
             started = time.monotonic()
             assert estate.owner.client.get("/whoami").status_code == 200
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 20
         finally:
             for connection in slow:
                 connection.close()

@@ -84,7 +84,7 @@ print("to stderr", file=sys.stderr)
         submit("print('x')")
         result = finished(engine).result
         assert result is not None
-        assert result.environment_seconds < 1.0
+        assert result.environment_seconds < 10  # made anew it would be downloaded and unpacked
 
     def test_the_log_is_there_while_it_runs(self, submit: Submit, engine: LocalJobEngine) -> None:
         submit("import time; print('first'); time.sleep(60)")
