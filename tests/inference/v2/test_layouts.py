@@ -224,13 +224,46 @@ class TestLayouts:
             found = ask(reader, inputs, raw=raw)
             assert found == ([(UNSET, UNSET, 1.0)], [{"customer": "x"}])
 
-    def test_of_requests_without_an_id_are_read_anew_each_time(self):
+    def test_that_are_asked_again_are_read_anew_each_time(self):
         reader = LayoutReader(revision())
         for label in ("aaa", "bbb", "aaaa", "é", "", "ccc"):
-            inputs = sample(label={"data": [label]})
-            found = ask(reader, inputs, raw=True)
+            found = ask(reader, sample(label={"data": [label]}), raw=True)
             assert found is not None
             assert found[0][0][5] == label
+
+    @pytest.mark.parametrize(
+        "template",
+        [
+            '{"id": ID, "inputs": INPUTS}',
+            '{"id":ID,"inputs":INPUTS}',
+            '{"inputs": INPUTS, "id": ID}',
+            '{"id": "first", "inputs": INPUTS, "id": ID}',
+            ' {"id": ID, "inputs": INPUTS}',
+            '{"id" : ID, "inputs": INPUTS, "outputs": [{"name": "a"}]}',
+        ],
+    )
+    def test_give_each_request_its_own_id(self, template):
+        reader = LayoutReader(revision())
+        whole, headers = body_of(sample(), raw=True)
+        length = int(headers[b"inference-header-content-length"])
+        inputs = json.dumps(json.loads(whole[:length])["inputs"])
+        for name in ("a", "b", "", None, 'q"', "back\\slash", "é", "a", "\x7f", "x" * 300, "id"):
+            for text in {json.dumps(name), json.dumps(name, ensure_ascii=False)}:
+                head = template.replace("INPUTS", inputs).replace("ID", text).encode()
+                found = reader.read(head + whole[length:], len(head))
+                assert found is not None
+                assert found[0].id == name
+                assert bool(found[0].outputs) == ("outputs" in template)
+        if template.count("id") == 2:
+            head = template.replace("INPUTS", inputs).replace("ID", '"first"').encode()
+            assert reader.read(head + whole[length:], len(head)) is not None
+            head = head.replace(b"first", b"other", 1)
+            found = reader.read(head + whole[length:], len(head))
+            assert found is not None
+            assert found[0].id == "first"
+        for bad in ('"a', '"\\', '"\x01"', "1", '"a" "b"'):
+            head = template.replace("INPUTS", inputs).replace("ID", bad).encode()
+            assert reader.read(head + whole[length:], len(head)) is None
 
     def test_of_raw_texts_must_hold_what_their_sizes_say(self):
         reader = LayoutReader(revision())

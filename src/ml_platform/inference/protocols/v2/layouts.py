@@ -10,6 +10,7 @@ What is read here is certainly right. A request of another layout, or one with a
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -33,6 +34,8 @@ _MOST_HEAD_BYTES = 4096
 _MOST_FORMATS = 256
 _OFTEN = 16
 _INT64 = DATATYPES["INT64"]
+_ID = re.compile(rb'\{"id": ?"([ !#-\[\]-~]{0,256})"')  # at the very beginning, and with nothing to unescape
+_MAY_NAME_ID = re.compile(rb'\\|"id"\s*:')
 _KIND: dict[str, Any] = {"bool": bool, "int": int, "float": float, "text": str}
 _DUMMIES: dict[str, Any] = {"string": "", "boolean": False, "datetime": datetime(2000, 1, 1)}  # noqa: DTZ001
 
@@ -85,18 +88,24 @@ class LayoutReader:
         return (found[0], found[1].rows(found[0].inputs)) if found is not None else None
 
     def _read_raw(self, head: bytes, raw: bytes) -> tuple[Form, list[Row]] | None:
-        """Without an id, requests of the same sizes have the same JSON: then it is not even decoded."""
-        known = self._heads.get(head)
+        """Requests of the same sizes have the same JSON but for the id: then it is not even decoded."""
+        given = _ID.match(head)
+        name, rest = (given[1].decode(), head[given.end() :]) if given is not None else (None, head)
+        known = self._heads.get(rest)
         if known is None:
             found = self._raw.find(head)
             if found is None:
                 return None
             request, layout = found
             known = request, layout, layout.format(request.inputs)
-            if request.id is None and len(head) <= _MOST_HEAD_BYTES:
+            if request.id == name and len(rest) <= _MOST_HEAD_BYTES and not _MAY_NAME_ID.search(rest):
                 if len(self._heads) >= _MOST_FORMATS:
                     self._heads.clear()
-                self._heads[head] = known
+                kept = Form(outputs=request.outputs, parameters=request.parameters)
+                self._heads[rest] = kept, layout, known[2]
+        elif name is not None:
+            form = known[0]
+            known = Form(id=name, outputs=form.outputs, parameters=form.parameters), known[1], known[2]
         return known[0], [known[1].unpacked(known[2], raw)]
 
 
