@@ -16,14 +16,12 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from ml_platform.contracts.bundles import MAX_COLUMNS
 from ml_platform.inference.dataplane import DEFAULT_ENVIRONMENT, Call, DataPlane, Headers
 from ml_platform.inference.errors import InvalidInput, ModelFailed, ServingError, Unauthenticated
 from ml_platform.inference.protocols.grpc.unary import Method, Methods, Reply, Status
 from ml_platform.inference.protocols.http import common_headers, request_id
 from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
-from ml_platform.inference.protocols.v2.datatypes import BadTensorError, Datatype, shown, texts
-from ml_platform.inference.protocols.v2.inputs import RawTensor, Tensor
+from ml_platform.inference.protocols.v2.grpc_requests import Requests
 from ml_platform.inference.protocols.v2.outputs import OutputTensor
 from ml_platform.inference.protocols.v2.server import (
     Model,
@@ -39,8 +37,6 @@ SERVICE = "inference.GRPCInferenceService"
 METHOD = "gRPC"
 _GONE = 499
 _MOST_DETAILS = 2000
-_PLACE = ".contents"
-_MOST_DIMENSIONS = 8  # two are the most that mean anything
 _STATUSES: Final = {
     401: Status.UNAUTHENTICATED,
     403: Status.PERMISSION_DENIED,
@@ -53,7 +49,7 @@ _STATUSES: Final = {
 
 _log = logging.getLogger(__name__)
 _Request = TypeVar("_Request")
-_Attempt = Callable[[Call, Headers, _Request], Awaitable[Any]]
+_Attempt = Callable[[Call, Headers, _Request, bytes], Awaitable[Any]]
 
 
 class OpenInference:
@@ -61,6 +57,7 @@ class OpenInference:
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
+        self._requests = Requests()
 
     def methods(self) -> Methods:
         """By their paths."""
@@ -82,7 +79,7 @@ class OpenInference:
                 call.trace = self._plane.tracer.begin(headers, route, call.started)
             status = 200
             try:
-                message = await attempt(call, headers, _parsed(kind, data))
+                message = await attempt(call, headers, _parsed(kind, data), data)
                 return Reply(Status.OK, message.SerializeToString(), "", tuple(common_headers(call, headers)))
             except ServingError as error:
                 refusal, call.error = error, str(error)
@@ -103,20 +100,22 @@ class OpenInference:
 
         return answer
 
-    async def _server_live(self, _: Call, __: Headers, ___: Any) -> Any:
+    async def _server_live(self, _: Call, __: Headers, ___: Any, ____: bytes) -> Any:
         return pb.ServerLiveResponse(live=True)
 
-    async def _server_ready(self, _: Call, __: Headers, ___: Any) -> Any:
+    async def _server_ready(self, _: Call, __: Headers, ___: Any, ____: bytes) -> Any:
         return pb.ServerReadyResponse(ready=is_ready(self._plane))
 
-    async def _server_metadata(self, _: Call, headers: Headers, __: Any) -> Any:
+    async def _server_metadata(self, _: Call, headers: Headers, __: Any, ___: bytes) -> Any:
         return pb.ServerMetadataResponse(**describe_server(self._plane, headers)._asdict())
 
-    async def _model_ready(self, _: Call, headers: Headers, request: pb.ModelReadyRequest) -> Any:
+    async def _model_ready(self, _: Call, headers: Headers, request: pb.ModelReadyRequest, __: bytes) -> Any:
         model = self._find(headers, request.name, request.version)
         return pb.ModelReadyResponse(ready=bool(revisions_of(self._plane, model)))
 
-    async def _model_metadata(self, _: Call, headers: Headers, request: pb.ModelMetadataRequest) -> Any:
+    async def _model_metadata(
+        self, _: Call, headers: Headers, request: pb.ModelMetadataRequest, __: bytes
+    ) -> Any:
         described = describe_model(self._plane, self._find(headers, request.name, request.version))
         tensor = pb.ModelMetadataResponse.TensorMetadata
         return pb.ModelMetadataResponse(
@@ -129,9 +128,11 @@ class OpenInference:
             ],
         )
 
-    async def _model_infer(self, call: Call, headers: Headers, request: pb.ModelInferRequest) -> Any:
+    async def _model_infer(
+        self, call: Call, headers: Headers, request: pb.ModelInferRequest, data: bytes
+    ) -> Any:
         model = self._find(headers, request.model_name, request.model_version)
-        outputs = await infer(self._plane, call, headers, model, _InferRequest(request))
+        outputs = await infer(self._plane, call, headers, model, self._requests.read(request, data))
         assert call.revision is not None
         return _infer_response(request, call.revision.spec.model_version, outputs)
 
@@ -139,71 +140,6 @@ class OpenInference:
         team = headers.get(b"mlops-team", b"").decode("latin-1") or None
         environment = headers.get(b"mlops-environment", b"").decode("latin-1") or DEFAULT_ENVIRONMENT
         return find_model(self._plane, headers, (team, environment, name), version or None)
-
-
-class _InferRequest:
-    __slots__ = ("inputs", "outputs")
-
-    def __init__(self, request: pb.ModelInferRequest) -> None:
-        self.inputs: Sequence[Tensor] = _tensors(request)
-        self.outputs: Sequence[str] = ()
-        if request.outputs:
-            self.outputs = list(dict.fromkeys(output.name for output in request.outputs))
-            for output in request.outputs:
-                if "classification" in output.parameters:
-                    raise InvalidInput(
-                        f"outputs.{shown(output.name)}.parameters.classification: is not supported"
-                    )
-
-
-class _TypedTensor:
-    """An input whose values stand in the field of its data type."""
-
-    __slots__ = ("_contents", "datatype", "name", "shape")
-
-    def __init__(self, message: pb.ModelInferRequest.InferInputTensor) -> None:
-        self.name = message.name
-        self.datatype = message.datatype
-        self.shape = message.shape[:_MOST_DIMENSIONS]
-        self._contents = message.contents
-
-    def values(self, datatype: Datatype, count: int, *, nullable: bool) -> Sequence[Any]:
-        del nullable  # typed contents have no null
-        if datatype.contents is None:
-            raise BadTensorError(_PLACE, f"{datatype.name} can only be given in raw_input_contents")
-        found = getattr(self._contents, datatype.contents)
-        if len(found) != count:
-            raise BadTensorError(
-                _PLACE, f"the shape says {count} values, {datatype.contents} has {len(found)}"
-            )
-        values = list(found)
-        if datatype.kind == "text":
-            return texts(values, _PLACE)
-        if datatype.kind == "int" and datatype.size < 4:
-            for index, value in enumerate(values):
-                if not datatype.low <= value <= datatype.high:
-                    raise BadTensorError(f"{_PLACE}[{index}]", f"{value} is no {datatype.name}")
-        return values
-
-
-def _tensors(request: pb.ModelInferRequest) -> Sequence[Tensor]:
-    inputs, raw = request.inputs, request.raw_input_contents
-    if not inputs:
-        raise InvalidInput("inputs: missing")
-    if max(len(inputs), len(request.outputs)) > MAX_COLUMNS:
-        raise InvalidInput(f"inputs, outputs: at most {MAX_COLUMNS} of them")
-    if not raw:
-        return [_TypedTensor(message) for message in inputs]
-    if len(raw) != len(inputs):
-        raise InvalidInput(
-            f"raw_input_contents: expected one for each of {len(inputs)} inputs, got {len(raw)}"
-        )
-    tensors = []
-    for message, data in zip(inputs, raw, strict=True):
-        if message.HasField("contents"):
-            raise InvalidInput(f"inputs.{shown(message.name)}: has contents beside raw_input_contents")
-        tensors.append(RawTensor(message.name, message.datatype, message.shape[:_MOST_DIMENSIONS], data))
-    return tensors
 
 
 def _infer_response(

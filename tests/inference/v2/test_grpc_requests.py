@@ -1,0 +1,106 @@
+"""Requests of gRPC whose form is remembered are read as those that come for the first time."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_platform.inference.errors import InvalidInput
+from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
+from ml_platform.inference.protocols.v2.grpc_requests import Requests
+
+REMEMBERING = Requests()
+"""One for all examples: what it has seen must not change what it reads."""
+
+
+def one(**fields) -> bytes:
+    """A part of a message; parts may stand in any order, and later ones add to earlier ones."""
+    return pb.ModelInferRequest(**fields).SerializeToString()
+
+
+def tensor(name: str, datatype: str = "FP64", shape: tuple[int, ...] = (1, 1)) -> bytes:
+    return one(inputs=[pb.ModelInferRequest.InferInputTensor(name=name, datatype=datatype, shape=shape)])
+
+
+def raw(data: bytes) -> bytes:
+    return one(raw_input_contents=[data])
+
+
+def long_winded(data: bytes) -> bytes:
+    """The same with a length that takes more bytes than it must."""
+    length = len(data)
+    return b"\x3a" + bytes((length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14)) + data
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+TENSORS = st.builds(
+    tensor, NAMES, st.sampled_from(["FP64", "BYTES"]), st.sampled_from([(1,), (1, 1), (2, 1)])
+)
+CONTENTS = st.binary(max_size=5) | st.sampled_from([b"x" * 127, b"x" * 128, b"x" * 16_384])
+RAW = st.builds(raw, CONTENTS) | st.builds(long_winded, CONTENTS)
+OTHERS = st.sampled_from(
+    [
+        one(model_name="m"),
+        one(model_version="7"),
+        one(id="mine"),
+        one(outputs=[pb.ModelInferRequest.InferRequestedOutputTensor(name="high")]),
+        b"\xa2\x06\x03abc",  # a field that is not known
+        b"\xa2\x06\x02\x3a\x00",  # and one that looks like raw contents within
+    ]
+)
+
+
+@st.composite
+def requests(draw) -> bytes:
+    """As clients write them, or with their parts in any order."""
+    count = draw(st.integers(1, 4))
+    parts = [draw(TENSORS) for _ in range(count)] + [
+        draw(RAW) for _ in range(draw(st.sampled_from([count, 2])))
+    ]
+    parts[:0] = draw(st.lists(OTHERS, max_size=2))
+    if draw(st.booleans()):
+        parts = draw(st.permutations(parts))
+    return b"".join(parts)
+
+
+def told(requests: Requests, data: bytes):
+    try:
+        read = requests.read(pb.ModelInferRequest.FromString(data), data)
+    except InvalidInput as error:
+        return str(error)
+    return [(t.name, t.datatype, tuple(t.shape), t.data) for t in read.inputs], list(read.outputs)
+
+
+class TestForms:
+    @settings(max_examples=400)
+    @given(requests())
+    def test_that_are_remembered_change_nothing(self, data):
+        message = pb.ModelInferRequest.FromString(data)
+        first = told(Requests(), data)
+        assert told(REMEMBERING, data) == told(REMEMBERING, data) == first
+        if not isinstance(first, str):
+            assert [name for name, *_ in first[0]] == [each.name for each in message.inputs]
+            assert [content for *_, content in first[0]] == list(message.raw_input_contents)
+
+    def test_are_those_of_callers_that_repeat_themselves(self):
+        requests = Requests()
+        for value in range(3):
+            read = told(requests, one(model_name="m") + tensor("a") + raw(bytes((value,)) * 8))
+            assert read == ([("a", "FP64", (1, 1), bytes((value,)) * 8)], [])
+        assert len(requests._forms) == 1
+
+    def test_are_not_kept_of_requests_with_ids_nor_without_end(self):
+        requests = Requests()
+        told(requests, one(id="mine") + tensor("a") + raw(b"x"))
+        assert not requests._forms
+        for number in range(1000):
+            told(requests, tensor(f"column-{number}") + raw(b"x"))
+        told(requests, tensor("x" * 20_000) + raw(b"x"))
+        assert 0 < len(requests._forms) <= 64
+        assert all(len(head) <= 16_384 for head in requests._forms)
+
+    @pytest.mark.parametrize("more", [tensor("b"), raw(b"y"), one(outputs=[{"name": "o"}]), b"\xa2\x06\x01x"])
+    def test_that_go_on_behind_raw_contents_are_seen(self, more):
+        requests = Requests()
+        data = tensor("a") + raw(b"x" * 8)
+        told(requests, data)
+        assert told(requests, data + more) == told(Requests(), data + more)
