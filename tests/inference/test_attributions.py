@@ -83,6 +83,27 @@ class TestAttribute:
         for explained, prediction in zip(found, predict(rows), strict=True):
             assert explained["base_value"] + sum(explained["values"]) == pytest.approx(prediction, abs=1e-9)
 
+    @pytest.mark.parametrize("width", [1, 3, EXACT_COLUMNS + 1])
+    def test_of_several_outputs_are_those_of_each_alone(self, width):
+        random = np.random.default_rng(4)
+        background, rows = random.normal(size=(5, width)).tolist(), random.normal(size=(2, width)).tolist()
+        weights = random.normal(size=(width, 3))
+
+        def predict(given):
+            return np.tanh(np.array(given) @ weights)
+
+        found = attribute(lambda given: predict(given).tolist(), background, rows, 3)
+        for place in range(3):
+            alone = attribute(lambda given, p=place: predict(given)[:, p].tolist(), background, rows)
+            for explained, single in zip(found, alone, strict=True):
+                assert explained["base_value"][place] == pytest.approx(single["base_value"])
+                assert [v[place] for v in explained["values"]] == pytest.approx(single["values"])
+
+    @pytest.mark.parametrize("answer", [1.0, [1.0], [1.0, None], ["a", "b"], [1.0, 2.0, 3.0]])
+    def test_of_another_number_of_outputs_are_refused(self, answer):
+        with pytest.raises(NotExplainableError):
+            attribute(lambda given: [answer] * len(given), [[1.0]], [[2.0]], 2)
+
     def test_are_the_same_every_time(self):
         random = np.random.default_rng(3)
         background, rows = random.normal(size=(20, 12)).tolist(), random.normal(size=(1, 12)).tolist()

@@ -146,7 +146,9 @@ class Deployment(PlatformObject[DeploymentData]):
 
         Returns:
             `{"base_value": b, "values": {column: value}}` for each: `b` is what the model predicts on average
-            over its background rows, and `b` plus the values is its prediction.
+            over its background rows, and `b` plus the values is its prediction. For a model that answers with
+            one of several labels `{"classes": [{"class": label, "base_value": b, "values": {...}}, ...]}`, of
+            the probability of each.
 
         Raises:
             ServerError: the revision cannot be explained; the message says why.

@@ -4,16 +4,30 @@ import json
 import shutil
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
+import numpy as np
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
 
-from ml_platform.contracts.bundles import BACKGROUND_FILE, MANIFEST_NAME, Background, Column, Signature
+from ml_platform.contracts.bundles import (
+    BACKGROUND_FILE,
+    MANIFEST_NAME,
+    ONNX_FILE,
+    Background,
+    Column,
+    OnnxGraph,
+    Signature,
+)
 
-from .bundles import Bundle, seal
+from .bundles import Bundle, seal, write_bundle
 
 PRICE = textwrap.dedent(
     '''
@@ -81,3 +95,41 @@ def build_price(directory: Path, rows: Sequence[Sequence[Any]] = PRICE_ROWS) -> 
         task="other",
         explain=Background(file=BACKGROUND_FILE, rows=len(rows)),
     )
+
+
+@dataclass(frozen=True)
+class Flowers:
+    """A classifier of three classes, which answers with their names, and the rows it is explained against."""
+
+    bundle: Bundle
+    model: Any
+    background: Any
+
+
+def build_flowers(directory: Path) -> Flowers:
+    data = load_iris()
+    rows, names = data.data.astype(np.float32), data.target_names[data.target].astype(str)
+    model = LogisticRegression(max_iter=500).fit(rows, names)
+    graph = convert_sklearn(
+        model,
+        initial_types=[("input", FloatTensorType([None, 4]))],
+        options={id(model): {"zipmap": False}},
+        target_opset={"": 17, "ai.onnx.ml": 3},
+    )
+    background = rows[::10]
+    bundle = write_bundle(
+        directory,
+        {
+            ONNX_FILE: graph.SerializeToString(),
+            BACKGROUND_FILE: json.dumps({"rows": background.tolist()}).encode(),
+        },
+        runtime="onnx",
+        signature=Signature(
+            inputs=tuple(Column(name=name.replace(" ", "_"), type="double") for name in data.feature_names)
+        ),
+        task="classification",
+        classes=tuple(model.classes_.tolist()),
+        onnx=OnnxGraph(inputs="matrix", prediction="label", probabilities="probabilities"),
+        explain=Background(file=BACKGROUND_FILE, rows=len(background)),
+    )
+    return Flowers(bundle, model, background)

@@ -34,8 +34,12 @@ class NotExplainableError(Exception):
     """The model does not answer with numbers, or it is too wide."""
 
 
-def attribute(predict: Predict, background: Sequence[Row], rows: Sequence[Row]) -> list[dict[str, Any]]:
+def attribute(
+    predict: Predict, background: Sequence[Row], rows: Sequence[Row], outputs: int | None = None
+) -> list[dict[str, Any]]:
     """For each row `{"base_value": b, "values": [one for each column]}`; b and the values add up to the prediction.
+
+    Where the model gives so many `outputs` for a row, b and each of the values is a list of as many.
 
     Raises:
         NotExplainableError: the predictions are no numbers, or there are too many columns.
@@ -53,16 +57,18 @@ def attribute(predict: Predict, background: Sequence[Row], rows: Sequence[Row]) 
     def model(numbers: Any) -> Any:
         index = np.rint(numbers).astype(np.intp)
         columns = [table[index[:, place]].tolist() for place, table in enumerate(tables)]
-        return np.array(_numbers(predict(list(zip(*columns, strict=True)))), dtype=np.float64)
+        answers = predict(list(zip(*columns, strict=True)))
+        checked = _numbers(answers) if outputs is None else _lists(answers, outputs)
+        return np.array(checked, dtype=np.float64)
 
     known = codes[: len(background)]
     masker = shap.maskers.Independent(known, max_samples=len(known))
 
-    def explain(row: Any) -> tuple[float, Any]:
+    def explain(row: Any) -> tuple[Any, Any]:
         differing = np.flatnonzero((known != row).any(axis=0))
         if len(differing) < 2:  # nothing to share out, which SHAP's loops do not foresee
-            base = float(model(known).mean())
-            values = np.zeros(width)
+            base = model(known).mean(axis=0)
+            values = np.zeros((width, *base.shape))
             values[differing] = model(row[None])[0] - base
             return base, values
         if width <= EXACT_COLUMNS:
@@ -71,10 +77,12 @@ def attribute(predict: Predict, background: Sequence[Row], rows: Sequence[Row]) 
             explainer = shap.explainers.Permutation(model, masker, seed=_SEED)
             evaluations = _permutations(width, len(known)) * (2 * width + 1)
             found = explainer(row[None], max_evals=evaluations, batch_size=_MASKS_AT_ONCE, silent=True)
-        return float(np.ravel(found.base_values)[0]), found.values[0]
+        return np.reshape(found.base_values, found.values[0].shape[1:]), found.values[0]
 
     explained = [explain(row) for row in codes[len(known) :]]
-    return [{"base_value": base, "values": [float(value) for value in values]} for base, values in explained]
+    return [
+        {"base_value": np.asarray(base).tolist(), "values": values.tolist()} for base, values in explained
+    ]
 
 
 def _thinned(background: Sequence[Row], width: int) -> Sequence[Row]:
@@ -103,6 +111,14 @@ def _numbered(rows: Sequence[Row]) -> tuple[Any, list[Any]]:
         table[:] = list(known)
         tables.append(table)
     return codes, tables
+
+
+def _lists(predictions: list[Any], length: int) -> list[list[float]]:
+    for values in predictions:
+        if not isinstance(values, list) or len(values) != length:
+            raise NotExplainableError(f"{length} numbers for a row expected, got {str(values)[:100]!r}")
+        _numbers(values)
+    return predictions
 
 
 def _numbers(predictions: list[Any]) -> list[float]:

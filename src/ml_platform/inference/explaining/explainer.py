@@ -30,6 +30,7 @@ from ml_platform.inference.errors import (
     Unavailable,
     Unsupported,
 )
+from ml_platform.inference.explaining.classes import by_class
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.settings import Settings
 from ml_platform.kit.processes import openmp_variables, scrubbed_environment
@@ -66,7 +67,8 @@ class Explainer:
                 "this revision cannot be explained: its bundle holds no background rows; they are taken from the"
                 " rows that the version was judged on, or its input example, when a revision is built"
             )
-        if manifest.task == "classification" and manifest.output == "prediction":
+        labels = manifest.task == "classification" and manifest.output == "prediction"
+        if labels and not by_class(manifest):
             raise Unsupported(
                 "this revision cannot be explained: it answers with labels, and only numbers are explained"
             )
@@ -78,7 +80,7 @@ class Explainer:
     async def explain(
         self, revision: LiveRevision, rows: Sequence[Row], predict: Predict
     ) -> list[dict[str, Any]]:
-        """`{"base_value": ..., "values": {column: ...}}` for each row.
+        """`{"base_value": ..., "values": {column: ...}}` for each row, or `{"classes": [...]}` of one for each class.
 
         `predict` is asked where the model runs in a process of its own.
 

@@ -13,13 +13,15 @@ import os
 import struct
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
-from ml_platform.contracts.bundles import BundleError, BundleManifest
+from ml_platform.contracts.bundles import BundleError, BundleManifest, Scalar
 from ml_platform.inference.bundlestore import verify
 from ml_platform.inference.explaining.attributions import NotExplainableError, Predict, attribute
+from ml_platform.inference.explaining.classes import by_class, with_probabilities
 from ml_platform.inference.explaining.limits import restrict
 from ml_platform.inference.runtimes.onnx import OnnxRuntime
 
@@ -47,7 +49,8 @@ class Program:
         try:
             manifest, background, graph = self._bundle(Path(question["bundle"]), question["digest"])
             predict = graph or self._ask
-            found = attribute(predict, background, question["rows"])
+            classes = manifest.classes if by_class(manifest) else None
+            found = attribute(predict, background, question["rows"], len(classes) if classes else None)
         except NotExplainableError as error:
             return {"unsupported": str(error)}
         except (BundleError, _RefusedError) as error:
@@ -55,12 +58,7 @@ class Program:
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error!s}"[:2000]}
         names = [column.name for column in manifest.signature.inputs]
-        return {
-            "explanations": [
-                {"base_value": e["base_value"], "values": dict(zip(names, e["values"], strict=True))}
-                for e in found
-            ]
-        }
+        return {"explanations": [_explanation(e["base_value"], e["values"], names, classes) for e in found]}
 
     def _bundle(self, directory: Path, digest: str) -> tuple[BundleManifest, list[list[Any]], Predict | None]:
         known = self._bundles.get(digest)
@@ -69,10 +67,9 @@ class Program:
             if manifest.explain is None:
                 raise BundleError("the bundle holds no background rows")
             background = json.loads((directory / manifest.explain.file).read_bytes())["rows"]
+            asked = with_probabilities(manifest) if by_class(manifest) else manifest
             graph = (
-                OnnxRuntime(directory, manifest, self._threads).predict
-                if manifest.runtime == "onnx"
-                else None
+                OnnxRuntime(directory, asked, self._threads).predict if manifest.runtime == "onnx" else None
             )
             known = self._bundles[digest] = manifest, background, graph
             if len(self._bundles) > _KEPT:
@@ -103,6 +100,24 @@ class Program:
         data = json.dumps(message, allow_nan=False).encode()
         self._answers.write(struct.pack(">I", len(data)) + data)
         self._answers.flush()
+
+
+def _explanation(
+    base: Any, values: list[Any], names: list[str], classes: Sequence[Scalar] | None
+) -> dict[str, Any]:
+    """What is sent of one row; each class has a base value and values of its own."""
+    if classes is None:
+        return {"base_value": base, "values": dict(zip(names, values, strict=True))}
+    return {
+        "classes": [
+            {
+                "class": label,
+                "base_value": base[place],
+                "values": {name: shares[place] for name, shares in zip(names, values, strict=True)},
+            }
+            for place, label in enumerate(classes)
+        ]
+    }
 
 
 class _RefusedError(Exception):
