@@ -13,7 +13,7 @@ from ml_platform.contracts.bundles import BundleManifest, Column, Signature
 from ml_platform.inference.decoding import InputColumn, InputDecoder
 from ml_platform.inference.errors import InvalidInput
 from ml_platform.inference.protocols.v2.body import decode_request
-from ml_platform.inference.protocols.v2.grpc_service import _TypedTensor
+from ml_platform.inference.protocols.v2.grpc_requests import _TypedTensor
 from ml_platform.inference.protocols.v2.inputs import InputReader, RawTensor
 from ml_platform.inference.protocols.v2.outputs import OutputWriter
 from tests.inference.support.grpc_caller import typed
