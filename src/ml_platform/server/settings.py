@@ -139,6 +139,10 @@ class Settings(BaseSettings):
     alert_urls: list[SecretStr] = Field(
         default_factory=list, description="Apprise URLs that receive alerts and notifications"
     )
+    advisories: Path | None = Field(
+        default=None,
+        description="Local copy of published advisories in OSV's format: JSON, a directory, or osv.dev's zip of PyPI",
+    )
     api: ApiSettings = Field(default_factory=ApiSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     inference: InferenceSettings = Field(default_factory=InferenceSettings)

@@ -12,6 +12,7 @@ from ml_platform.contracts.identity import Role
 from ml_platform.contracts.serving import InferenceMetrics, RevisionMetrics
 from ml_platform.integrations.cedar import CedarAuthorizer
 from ml_platform.integrations.dbos import DbosEngine
+from ml_platform.integrations.supplychain import SupplyChainInspector
 from ml_platform.kit.db import Database
 from ml_platform.kit.errors import ConflictError
 from ml_platform.kit.outbox import OutboxRelay, OutboxRow
@@ -142,6 +143,7 @@ def install(home: Path) -> Installation:
         notifier=Silence(),
         roles=Roles(),
         smoke_keys=SmokeKeys(SECRET),
+        supply_chain=SupplyChainInspector(),
         bundles=home / "storage",
         inference_url=lambda: "http://inference",
         settings=RolloutSettings(ready_poll_seconds=0.05, canary_poll_seconds=0.05),

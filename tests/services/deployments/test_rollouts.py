@@ -1,5 +1,6 @@
 """Rollouts from the request to traffic, through the nine stages, on a real inference server."""
 
+import json
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,7 @@ import pytest
 from ml_platform.contracts.governance import RiskLevel
 from ml_platform.integrations.inference import InferenceClient
 from ml_platform.integrations.predictionlog import LocalPredictionLog
+from ml_platform.integrations.supplychain import OsvAdvisories, SupplyChainInspector
 from ml_platform.kit.db import Database
 from ml_platform.kit.durable import WorkflowEngine, WorkflowNotFoundError
 from ml_platform.kit.errors import UnavailableError
@@ -129,6 +131,26 @@ class TestWhatStopsIt:
     def test_a_pickle_that_reaches_the_operating_system(self, bench: Bench) -> None:
         bench.plant("plain", dangerous=True)
         assert "os.system" in self.stopped(bench, "security")
+
+    def test_a_grave_advisory_of_a_requirement_and_a_secret_in_the_files(
+        self, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        advisory = {
+            "id": "GHSA-x",
+            "affected": [{"package": {"ecosystem": "PyPI", "name": "numpy"}, "versions": ["2.0"]}],
+            "database_specific": {"severity": "HIGH"},
+        }
+        (tmp_path / "osv.json").write_text(json.dumps(advisory))
+        chain = SupplyChainInspector(OsvAdvisories(tmp_path / "osv.json"))
+        parts = bench.platform.runtime.components.get(RolloutParts)
+        monkeypatch.setattr(parts, "supply_chain", chain)
+        bench.plant("plain")
+        plan = bench.engineer.client.post("/models/plain/deploy/plan", json={"environment": "staging"}).json()
+        assert plan["stopped_by"] == "security"
+        assert "GHSA-x" in self.stopped(bench, "security")
+        monkeypatch.setattr(parts, "supply_chain", SupplyChainInspector())
+        bench.plant("plain", note="AKIA" + "ABCDEFGHIJKLMNOP")
+        assert "AWS access key in model.json:1" in self.stopped(bench, "security")
 
     def test_a_missed_gate(self, bench: Bench) -> None:
         bench.plant("plain", accuracy=0.4)

@@ -8,6 +8,7 @@ from ml_platform.integrations.apprise import AppriseNotifier
 from ml_platform.integrations.inference import InferenceClient
 from ml_platform.integrations.modelbuild import ModelBuilder
 from ml_platform.integrations.rollouts import BuilderTools
+from ml_platform.integrations.supplychain import OsvAdvisories, SupplyChainInspector
 from ml_platform.kit.db import Database
 from ml_platform.kit.durable import WorkflowEngine
 from ml_platform.kit.outbox import OutboxRelay
@@ -58,6 +59,9 @@ def compose(runtime: Runtime) -> None:
             notifier=AppriseNotifier(lambda: [url.get_secret_value() for url in settings.alert_urls]),
             roles=parts.get(RoleDirectory),
             smoke_keys=keys,
+            supply_chain=SupplyChainInspector(
+                OsvAdvisories(settings.advisories) if settings.advisories else None
+            ),
             bundles=settings.home / "storage",
             inference_url=lambda: settings.inference_url,
             features=OnlineFeatureSources(database, parts.get(FeatureLookups)),

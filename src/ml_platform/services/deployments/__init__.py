@@ -2,6 +2,8 @@
 
 from ml_platform.services.deployments.endpoints import router
 from ml_platform.services.deployments.interfaces import (
+    Advisory,
+    AdvisoryReport,
     Answer,
     BuiltBundle,
     DeployableVersion,
@@ -16,6 +18,8 @@ from ml_platform.services.deployments.interfaces import (
     ModelTools,
     Notifier,
     ScanFinding,
+    SecretFinding,
+    SupplyChain,
 )
 from ml_platform.services.deployments.service import DeploymentService
 from ml_platform.services.deployments.settings import RolloutSettings
@@ -29,6 +33,8 @@ from ml_platform.services.deployments.workflows import ROLLOUT, RolloutWorkflow
 __all__ = [
     "ROLLOUT",
     "SNAPSHOT_RAISED",
+    "Advisory",
+    "AdvisoryReport",
     "Answer",
     "BuiltBundle",
     "DeployableVersion",
@@ -48,9 +54,11 @@ __all__ = [
     "RolloutSettings",
     "RolloutWorkflow",
     "ScanFinding",
+    "SecretFinding",
     "SmokeKeys",
     "SnapshotBuilder",
     "SnapshotFeed",
+    "SupplyChain",
     "raise_snapshot_version",
     "router",
 ]

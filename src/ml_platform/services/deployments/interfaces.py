@@ -136,6 +136,57 @@ class ModelTools(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Advisory:
+    """A published advisory that affects a package; `severity` is CRITICAL, HIGH, MODERATE, LOW or UNKNOWN."""
+
+    advisory_id: str
+    aliases: tuple[str, ...]
+    package: str
+    version: str
+    severity: str
+    summary: str
+    fixed_in: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdvisoryReport:
+    """What is known of the requirements; with `scanned` False nothing is, and `note` says why."""
+
+    scanned: bool
+    note: str | None = None
+    source: str | None = None
+    source_modified: str | None = None
+    packages: int = 0
+    not_pinned: tuple[str, ...] = ()
+    found: tuple[Advisory, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFinding:
+    """Where something lies that looks like a secret; never the secret itself."""
+
+    path: str
+    line: int
+    kind: str
+
+
+class SupplyChain(Protocol):
+    """What comes with a model, by reading alone."""
+
+    def check_advisories(self, requirements: Sequence[str]) -> AdvisoryReport:
+        """Raises UnavailableError when the source that was named cannot be read."""
+        ...
+
+    def find_secrets(self, directory: Path) -> tuple[Sequence[SecretFinding], bool]:
+        """What was found, and whether all was looked at."""
+        ...
+
+    def bill_of_materials(self, version: DeployableVersion, requirements: Sequence[str]) -> dict[str, Any]:
+        """CycloneDX JSON."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureSource:
     """Which of a model's columns are looked up, by which keys, and in which online store."""
 

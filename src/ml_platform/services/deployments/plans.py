@@ -16,6 +16,7 @@ from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.service import PERMISSIONS
 from ml_platform.services.deployments.stages import RolloutParts
+from ml_platform.services.deployments.stages.security import security_problem
 from ml_platform.services.deployments.stages.validate import artifact_problem, missing_risk, review_problem
 from ml_platform.services.governance import RULES, GovernanceRepository, ModelRiskRow
 
@@ -117,13 +118,17 @@ class Planner:
         return _gate(StageName.VALIDATE, problem, "version, digest, signature and rows are there")
 
     def _security(self, version: DeployableVersion) -> PlannedGate:
+        tools, chain = self._parts.tools, self._parts.supply_chain
         try:
-            findings = self._parts.tools.scan(version.source)
+            findings = tools.scan(version.source)
+            advisories = chain.check_advisories(tools.inspect(version.source).requirements)
+            secrets, _ = chain.find_secrets(version.source)
         except AppError as error:
             return _gate(StageName.SECURITY, error.detail)
-        dangerous = [finding.name for finding in findings if finding.severity == "dangerous"]
-        problem = f"loading it would import {', '.join(sorted(set(dangerous))[:5])}" if dangerous else None
-        return _gate(StageName.SECURITY, problem, f"{len(findings)} findings, none that stops it")
+        problem = security_problem(findings, advisories, secrets)
+        fine = f"{len(findings)} findings, none that stops it; advisories: "
+        fine += f"{len(advisories.found)} known" if advisories.scanned else "not scanned"
+        return _gate(StageName.SECURITY, problem[1] if problem else None, fine)
 
     def _test(self, version: DeployableVersion, *, champion: bool) -> PlannedGate:
         if version.reference is None or version.label is None:

@@ -15,6 +15,7 @@ from ml_platform.services.deployments.interfaces import (
     ModelTools,
     Notifier,
     PredictionComparison,
+    SupplyChain,
 )
 from ml_platform.services.deployments.settings import RolloutSettings
 from ml_platform.services.deployments.smoke_keys import SmokeKeys
@@ -36,6 +37,7 @@ class RolloutParts:
     notifier: Notifier
     roles: RoleDirectory
     smoke_keys: SmokeKeys
+    supply_chain: SupplyChain
     bundles: Path
     inference_url: Callable[[], str]
     features: FeatureLookups | None = None
