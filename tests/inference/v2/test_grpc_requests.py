@@ -1,12 +1,21 @@
 """Requests of gRPC whose form is remembered are read as those that come for the first time."""
 
+import re
+import struct
+from types import SimpleNamespace
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ml_platform.inference.errors import InvalidInput
+from ml_platform.inference.errors import InvalidInput, ServingError
 from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
 from ml_platform.inference.protocols.v2.grpc_requests import Requests
+from ml_platform.inference.protocols.v2.inputs import InputReader
+from ml_platform.inference.protocols.v2.layouts import LayoutReader
+from tests.inference.support.tensors import raw as raw_of
+from tests.inference.v2.test_layouts import know, revision
+from tests.inference.v2.test_layouts import requests as layout_requests
 
 REMEMBERING = Requests()
 """One for all examples: what it has seen must not change what it reads."""
@@ -104,3 +113,40 @@ class TestForms:
         data = tensor("a") + raw(b"x" * 8)
         told(requests, data)
         assert told(requests, data + more) == told(Requests(), data + more)
+
+
+def as_message(inputs: list[dict]) -> bytes:
+    parts = [tensor(each["name"], each["datatype"], tuple(each["shape"])) for each in inputs]
+    return b"".join(parts + [raw(raw_of(each["datatype"], each["data"])) for each in inputs])
+
+
+class TestRows:
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(layout_requests())
+    def test_are_the_same_by_a_compiled_layout_and_without(self, given_request):
+        inputs, _ = given_request
+        assume(not any(value is None for each in inputs for value in each["data"]))
+        try:
+            data = as_message(inputs)
+        except (struct.error, AttributeError, TypeError, OverflowError):
+            return  # a value that no tensor can hold
+        shown = revision()
+        request = Requests().read(pb.ModelInferRequest.FromString(data), data)
+        try:
+            expected = InputReader(shown).read(request.inputs)
+        except ServingError as error:
+            with pytest.raises(type(error), match=re.escape(str(error))):
+                request.read(once(shown))
+            return
+        everything = once(shown)
+        know(everything.once(LayoutReader), inputs, raw=True)
+        for reader in (once(shown), everything):
+            assert repr(list(request.read(reader).rows)) == repr(list(expected.rows))
+
+
+def once(shown):
+    """With what a live revision remembers of its protocols."""
+    made = {}
+    shown = SimpleNamespace(**vars(shown))
+    shown.once = lambda make: made.setdefault(make, make(shown)) if make not in made else made[make]
+    return shown

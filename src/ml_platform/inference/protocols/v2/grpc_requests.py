@@ -8,37 +8,49 @@ tensors are made of what it says and of the raw contents.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
 
 from ml_platform.contracts.bundles import MAX_COLUMNS
+from ml_platform.inference.decoding import Decoded
 from ml_platform.inference.errors import InvalidInput
+from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
 from ml_platform.inference.protocols.v2.datatypes import BadTensorError, Datatype, shown, texts
-from ml_platform.inference.protocols.v2.inputs import RawTensor, Tensor
+from ml_platform.inference.protocols.v2.inputs import InputReader, RawTensor, Tensor
+from ml_platform.inference.protocols.v2.layouts import Key, LayoutReader
 
 _PLACE: Final = ".contents"
 _MOST_DIMENSIONS: Final = 8  # two are the most that mean anything
 _MOST_KEPT: Final = 64
 _MOST_BYTES: Final = 16_384
+_MOST_ROW_BYTES: Final = 65_536
+_ONE_VALUE: Final = frozenset({(1,), (1, 1)})
 _SHORT: Final = 0x80  # lengths below take one byte in a message
 
 
-class Request(NamedTuple):
-    """What `server.infer` asks for."""
+class Request(Protocol):
+    """A request to infer; `outputs` are the names of those that are wanted, none for all."""
 
-    inputs: Sequence[Tensor]
-    outputs: Sequence[str]
+    @property
+    def inputs(self) -> Sequence[Tensor]: ...
+    @property
+    def outputs(self) -> Sequence[str]: ...
+
+    def read(self, revision: LiveRevision) -> Decoded:
+        """The typed rows; raises InvalidInput and TooLarge."""
+        ...
 
 
 class _Form(NamedTuple):
-    """What stands before raw contents."""
+    """What stands before raw contents; `key` is there when each holds one value."""
 
     names: tuple[str, ...]
     datatypes: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     outputs: tuple[str, ...]
+    key: Key | None
 
 
 class Requests:
@@ -52,7 +64,7 @@ class Requests:
         raw = request.raw_input_contents
         if not raw:
             _check_counts(request)
-            return Request([_TypedTensor(message) for message in request.inputs], _outputs(request))
+            return _Typed([_TypedTensor(message) for message in request.inputs], _outputs(request))
         contents = list(raw)
         end = 0 if request.id else len(data) - _size(contents)  # what has a name of its own comes once
         form = self._forms.get(data[:end]) if 0 < end <= _MOST_BYTES else None
@@ -60,8 +72,7 @@ class Requests:
             form = _form(request, len(contents))
             if 0 < end <= _MOST_BYTES:
                 self._remember(data[:end], form)
-        tensors = list(map(RawTensor, form.names, form.datatypes, form.shapes, contents))
-        return Request(tensors, form.outputs)
+        return _Raw(form, contents, len(data))
 
     def _remember(self, head: bytes, form: _Form) -> None:
         """Only a head that is a message of its own, without raw contents: what follows one is nothing else.
@@ -76,6 +87,45 @@ class Requests:
             if len(self._forms) >= _MOST_KEPT:
                 self._forms.clear()
             self._forms[head] = form
+
+
+class _Typed(NamedTuple):
+    """A request with typed contents."""
+
+    inputs: Sequence[Tensor]
+    outputs: Sequence[str]
+
+    def read(self, revision: LiveRevision) -> Decoded:
+        return revision.once(InputReader).read(self.inputs)
+
+
+class _Raw:
+    """A request with raw contents."""
+
+    __slots__ = ("_contents", "_form", "_size", "outputs")
+
+    def __init__(self, form: _Form, contents: list[bytes], size: int) -> None:
+        self._form = form
+        self._contents = contents
+        self._size = size
+        self.outputs: Sequence[str] = form.outputs
+
+    @property
+    def inputs(self) -> Sequence[Tensor]:
+        form = self._form
+        return list(map(RawTensor, form.names, form.datatypes, form.shapes, self._contents))
+
+    def read(self, revision: LiveRevision) -> Decoded:
+        """One row is read at once when its layout is known, as REST reads it."""
+        if self._form.key is None or self._size > _MOST_ROW_BYTES:
+            return revision.once(InputReader).read(self.inputs)
+        layouts = revision.once(LayoutReader)
+        found = layouts.read_row(self._form.key, self._contents)
+        if found is None:
+            inputs = self.inputs
+            found = revision.once(InputReader).read(inputs)
+            layouts.notice(inputs, self._size, binary=True)
+        return found
 
 
 class _TypedTensor:
@@ -129,12 +179,11 @@ def _form(request: Any, raw: int) -> _Form:
     for message in inputs:
         if message.HasField("contents"):
             raise InvalidInput(f"inputs.{shown(message.name)}: has contents beside raw_input_contents")
-    return _Form(
-        tuple([message.name for message in inputs]),
-        tuple([message.datatype for message in inputs]),
-        tuple([tuple(message.shape[:_MOST_DIMENSIONS]) for message in inputs]),
-        _outputs(request),
-    )
+    names = tuple([message.name for message in inputs])
+    datatypes = tuple([message.datatype for message in inputs])
+    shapes = tuple([tuple(message.shape[:_MOST_DIMENSIONS]) for message in inputs])
+    key = tuple(zip(names, datatypes, strict=True)) if _ONE_VALUE.issuperset(shapes) else None
+    return _Form(names, datatypes, shapes, _outputs(request), key)
 
 
 def _check_counts(request: pb.ModelInferRequest) -> None:

@@ -22,13 +22,13 @@ from ml_platform.inference.protocols.grpc.unary import Method, Methods, Reply, S
 from ml_platform.inference.protocols.http import common_headers, request_id
 from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
 from ml_platform.inference.protocols.v2.grpc_requests import Requests
-from ml_platform.inference.protocols.v2.outputs import OutputTensor
+from ml_platform.inference.protocols.v2.outputs import OutputTensor, OutputWriter
 from ml_platform.inference.protocols.v2.server import (
     Model,
+    choose,
     describe_model,
     describe_server,
     find_model,
-    infer,
     is_ready,
     revisions_of,
 )
@@ -132,9 +132,13 @@ class OpenInference:
         self, call: Call, headers: Headers, request: pb.ModelInferRequest, data: bytes
     ) -> Any:
         model = self._find(headers, request.model_name, request.model_version)
-        outputs = await infer(self._plane, call, headers, model, self._requests.read(request, data))
-        assert call.revision is not None
-        return _infer_response(request, call.revision.spec.model_version, outputs)
+        given = self._requests.read(request, data)
+        call.revision = revision = choose(self._plane, headers, model, given)
+        writer = revision.once(OutputWriter)
+        writer.check(given.outputs)
+        predictions = await self._plane.predict(call, given.read(revision))
+        outputs = writer.write(predictions, given.outputs)
+        return _infer_response(request, revision.spec.model_version, outputs)
 
     def _find(self, headers: Headers, name: str, version: str) -> Model:
         team = headers.get(b"mlops-team", b"").decode("latin-1") or None

@@ -39,7 +39,8 @@ _MAY_NAME_ID = re.compile(rb'\\|"id"\s*:')
 _KIND: dict[str, Any] = {"bool": bool, "int": int, "float": float, "text": str}
 _DUMMIES: dict[str, Any] = {"string": "", "boolean": False, "datetime": datetime(2000, 1, 1)}  # noqa: DTZ001
 
-_Key = tuple[tuple[str, str], ...]
+Key = tuple[tuple[str, str], ...]
+"""The names and data types of tensors, in their order."""
 
 
 class _NoSize(msgspec.Struct, gc=False):
@@ -76,6 +77,21 @@ class LayoutReader:
         if found is None or len(found[1]) > self._decoder.max_rows:
             return None
         return found[0], self._decoder.complete(found[1], "inputs")
+
+    def read_row(self, key: Key, contents: Sequence[bytes]) -> Decoded | None:
+        """The typed row of raw tensors of one value each, or None when it is not for here.
+
+        Raises:
+            InvalidInput: a column has to be looked up, and an entity key is missing.
+        """
+        layout = self._raw.known(key)
+        if layout is None:
+            return None
+        try:
+            row = layout.unpacked(layout.sized(tuple(map(len, contents))), b"".join(contents))
+        except ValueError:
+            return None
+        return self._decoder.complete([row], "inputs")
 
     def notice(self, inputs: Sequence[Tensor], size: int, *, binary: bool) -> None:
         """That a request was right but not read here; `size` is that of its body."""
@@ -122,14 +138,12 @@ class _Layouts:
         types = [(f"c{index}", annotation(column)) for index, column in enumerate(self._columns)]
         self._row = msgspec.defstruct("Row", types, array_like=True, gc=False)
         self._compiled: list[_Layout] = []
-        self._counts: dict[_Key, int] = {}
+        self._counts: dict[Key, int] = {}
         self._is_new = len(decoder.columns) <= _MOST_COLUMNS
 
     def find(self, head: bytes) -> tuple[Any, _Layout] | None:
         """The decoded request and its layout, if that is known."""
-        if self._is_new:
-            self._is_new = False
-            self._compile(tuple([(column.name, DATATYPE_OF[column.type].name) for column in self._declared]))
+        self._compile_declared()
         for index, layout in enumerate(self._compiled):
             try:
                 request = layout.decode(head)
@@ -140,7 +154,15 @@ class _Layouts:
             return request, layout
         return None
 
-    def count(self, key: _Key) -> None:
+    def known(self, key: Key) -> _Layout | None:
+        """The layout of just these tensors, if it is compiled."""
+        self._compile_declared()
+        for layout in self._compiled:
+            if layout.key == key:
+                return layout
+        return None
+
+    def count(self, key: Key) -> None:
         """Compiles a layout once it has come often enough."""
         if len(self._counts) >= _MOST_COUNTED:
             self._counts.clear()
@@ -148,7 +170,12 @@ class _Layouts:
         if count == _OFTEN and all(layout.key != key for layout in self._compiled):
             self._compile(key)
 
-    def _compile(self, key: _Key) -> None:
+    def _compile_declared(self) -> None:
+        if self._is_new:
+            self._is_new = False
+            self._compile(tuple([(column.name, DATATYPE_OF[column.type].name) for column in self._declared]))
+
+    def _compile(self, key: Key) -> None:
         """Does nothing for a layout of which it is not certain what it means."""
         positions = {column.name: index for index, column in enumerate(self._columns)}
         order = [-1] * len(self._columns)
@@ -185,7 +212,7 @@ class _Layout:
 
     def __init__(
         self,
-        key: _Key,
+        key: Key,
         tensors: Sequence[tuple[InputColumn, Datatype]],
         order: Sequence[int],
         filling: Sequence[Any],
@@ -219,7 +246,10 @@ class _Layout:
     def format(self, inputs: Sequence[Any]) -> _RowFormat:
         """How the one row of raw tensors is unpacked."""
         _check_shapes(inputs, 1)
-        sizes = tuple([tensor.parameters.binary_data_size for tensor in inputs])
+        return self.sized(tuple([tensor.parameters.binary_data_size for tensor in inputs]))
+
+    def sized(self, sizes: tuple[int, ...]) -> _RowFormat:
+        """The same for raw tensors of these sizes."""
         found = self._formats.get(sizes)
         if found is None:
             if len(self._formats) >= _MOST_FORMATS:

@@ -1,18 +1,18 @@
-"""What both transports do: find the model, infer, and say what the server and its models are."""
+"""What both transports do: find the model, choose its revision, and say what the server and its models are."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import NamedTuple, Protocol
 
 from ml_platform.contracts.serving import PREDICT
-from ml_platform.inference.dataplane import Call, DataPlane, Headers
+from ml_platform.inference.dataplane import DataPlane, Headers
 from ml_platform.inference.errors import Unavailable
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.protocols.v2.inputs import InputReader, Tensor, first_value
-from ml_platform.inference.protocols.v2.outputs import OutputTensor, OutputWriter
+from ml_platform.inference.protocols.v2.outputs import OutputWriter
 from ml_platform.inference.routing import Key, Route
 
 Tensors = list[tuple[str, str, list[int]]]
@@ -24,13 +24,6 @@ class HasInputs(Protocol):
 
     @property
     def inputs(self) -> Sequence[Tensor]: ...
-
-
-class Request(HasInputs, Protocol):
-    """A request to infer; `outputs` are the names of those that are wanted, none for all."""
-
-    @property
-    def outputs(self) -> Collection[str]: ...
 
 
 class Model(NamedTuple):
@@ -54,17 +47,6 @@ def choose(plane: DataPlane, headers: Headers, model: Model, request: HasInputs)
     if model.version is not None:
         return plane.version(model.route, model.version)
     return plane.choose(model.key, model.route, headers, request, _entity_in)
-
-
-async def infer(
-    plane: DataPlane, call: Call, headers: Headers, model: Model, request: Request
-) -> list[OutputTensor]:
-    """The outputs; afterwards `call.revision` is the one that gave them. Raises ServingError."""
-    call.revision = revision = choose(plane, headers, model, request)
-    writer = revision.once(OutputWriter)
-    writer.check(request.outputs)
-    predictions = await plane.predict(call, revision.once(InputReader).read(request.inputs))
-    return writer.write(predictions, request.outputs)
 
 
 class ServerDescription(NamedTuple):
