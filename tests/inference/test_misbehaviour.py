@@ -311,7 +311,9 @@ class TestServer:
         )
         server: Server = make_server(pyfunc_python=sys.executable, request_timeout=5.0).start()
         server.has_applied(control.snapshot)
+        worker = server.worker_pids()[0]
         outcomes: dict[str, int] = {}
+        assert descriptors_of_both(server) == set()
         with Load(server.port, [[1.0]], callers=2, name="neighbour") as load:
             for command in ("print 20", "spin 3", "big 8", "daemon", "fork", "raise", "loop"):
                 outcomes[command] = server.predict([[command, 1.0]], name="gremlin").status_code
@@ -336,10 +338,28 @@ class TestServer:
         started = psutil.Process(server.process.pid).children(recursive=True)
         homes = {Path(p.cwd()) for p in started if "mlops-model-" in p.cwd()}
         assert server.predict([["daemon", 1.0]], name="gremlin").status_code == 200
+        assert server.predict([["garbage", 1.0]], name="gremlin").status_code == 503
+        assert server.status().workers[0].pid == worker
         server.kill_worker(server.worker_pids()[0])
         eventually(lambda: not [p for p in started if p.is_running()], "the worker's processes to end")
         assert [home for home in homes if home.exists()] == []
         eventually(lambda: answers(server), "the model in the next worker")
+
+
+def descriptors_of_both(server: Server) -> set[str]:
+    """Sockets and shared memory of the worker that its model has, too."""
+    (pid,) = server.worker_pids()
+    model = int(server.predict([["pid", 1.0]], name="gremlin").json()["predictions"][0])
+
+    def of(pid: int) -> set[str]:
+        links = set()
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                links.add(str(path.readlink()))
+        return {link for link in links if link.startswith(("socket:", "/memfd:"))}
+
+    assert of(pid)
+    return of(pid) & of(model)
 
 
 def answers(server: Server) -> bool:

@@ -1,5 +1,6 @@
 """The process tree: workers that die, stops that drain, parents that are killed, ports that are taken."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -8,6 +9,9 @@ import threading
 from pathlib import Path
 
 import psutil
+
+from ml_platform.inference.settings import load_settings
+from ml_platform.inference.supervisor import Supervisor, _Member
 
 from .support.control import endpoint, revision, snapshot
 from .support.load import Load
@@ -47,6 +51,23 @@ class TestWorkers:
         server.has_applied(control.snapshot)
         server.predict([[1.0]])
         assert server.metrics().revisions[0].requests == 11
+
+    def test_that_say_what_is_no_message_are_killed(self, tmp_path):
+        async def scenario() -> int:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", "import time; time.sleep(60)"
+            )
+            ours, theirs = socket.socketpair()
+            reader, writer = await asyncio.open_connection(sock=ours)
+            supervisor = Supervisor(load_settings([f"--state-dir={tmp_path}"], {}))
+            hearing = asyncio.create_task(supervisor._hear(_Member(process, writer), reader))
+            theirs.sendall(b'{"type":"report"\nhello\n')
+            await asyncio.wait_for(hearing, 20)
+            theirs.close()
+            writer.close()
+            return await asyncio.wait_for(process.wait(), 20)
+
+        assert asyncio.run(scenario()) == -9
 
 
 class TestStop:

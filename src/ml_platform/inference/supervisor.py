@@ -30,6 +30,7 @@ from ml_platform.inference.channel import (
     Answer,
     Ask,
     Flushed,
+    Message,
     NewSnapshot,
     Report,
     Spans,
@@ -50,6 +51,7 @@ _FIRST_PAUSE = 0.05
 _LAST_PAUSE = 2.0
 _HEALTHY_SECONDS = 3.0
 _BIND_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 2.0
 
 
 class StartError(Exception):
@@ -167,6 +169,9 @@ class Supervisor:
             except OSError as error:  # no memory, no descriptors: that may pass
                 _log.error("worker %d cannot be started: %s", number, error)
                 code = -1
+            except Exception:  # whatever it was, without its worker the server is less or nothing
+                _log.exception("worker %d cannot be looked after", number)
+                code = -1
             if self._stopping.is_set():
                 return
             lived = time.monotonic() - started
@@ -210,7 +215,8 @@ class Supervisor:
         finally:
             keeper.vacate(seat, save=not self._stopping.is_set())
             stopping.cancel()
-            await hearing
+            await asyncio.wait({hearing}, timeout=_LAST_WORDS_SECONDS)
+            hearing.cancel()
             writer.close()
             del self._members[number]
         return ended.result()
@@ -234,22 +240,32 @@ class Supervisor:
             await ended
 
     async def _hear(self, member: _Member, reader: asyncio.StreamReader) -> None:
-        async for message in read_messages(reader):
-            if isinstance(message, Report):
-                member.status, member.heard = message.status, time.monotonic()
-                self._log.dropped(message.status.pid, message.status.predictions_dropped)
-                self._traffic.add(message.traffic, message.http)
-                self._traffic.note(message.status)
-            elif isinstance(message, Spans):
-                self._traces.take(message)
-            elif isinstance(message, Flushed):
-                self._log.flushed(message)
-            elif isinstance(message, Ask) and message.what == "flush":
-                task = asyncio.create_task(self._flush(member, message))
-                self._flushes.add(task)
-                task.add_done_callback(self._flushes.discard)
-            elif isinstance(message, Ask):
-                write_message(member.writer, Answer(number=message.number, text=self._text(message)))
+        try:
+            async for message in read_messages(reader):
+                self._heard(member, message)
+        except (msgspec.MsgspecError, ValueError) as error:
+            _log.error(
+                "worker process %d said what is no message; it is killed: %s", member.process.pid, error
+            )
+            with contextlib.suppress(ProcessLookupError):
+                member.process.kill()
+
+    def _heard(self, member: _Member, message: Message) -> None:
+        if isinstance(message, Report):
+            member.status, member.heard = message.status, time.monotonic()
+            self._log.dropped(message.status.pid, message.status.predictions_dropped)
+            self._traffic.add(message.traffic, message.http)
+            self._traffic.note(message.status)
+        elif isinstance(message, Spans):
+            self._traces.take(message)
+        elif isinstance(message, Flushed):
+            self._log.flushed(message)
+        elif isinstance(message, Ask) and message.what == "flush":
+            task = asyncio.create_task(self._flush(member, message))
+            self._flushes.add(task)
+            task.add_done_callback(self._flushes.discard)
+        elif isinstance(message, Ask):
+            write_message(member.writer, Answer(number=message.number, text=self._text(message)))
 
     async def _flush(self, member: _Member, question: Ask) -> None:
         try:

@@ -299,6 +299,8 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s worker {number} %(levelname)s %(message)s"
     )
+    for descriptor in (pipe, end, journal):  # no process of a model's, or of an explanation, may have them
+        os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent sends SIGTERM
     uvloop.run(_run(settings, number, socket.socket(fileno=pipe), socket.socket(fileno=end), journal))
 

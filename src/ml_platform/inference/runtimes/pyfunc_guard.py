@@ -34,6 +34,7 @@ _LINUX = sys.platform == "linux"
 
 def main() -> int:
     setup: dict[str, Any] = json.loads(sys.argv[1])
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # whatever of the worker's came along
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
