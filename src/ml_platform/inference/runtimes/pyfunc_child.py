@@ -6,6 +6,7 @@ first one out says that the model is loaded; then each batch gets one answer, wh
 end of the input is the end of the program. Its pipes are the descriptors that it is started with.
 """
 
+import gc
 import json
 import math
 import os
@@ -45,6 +46,8 @@ def main() -> int:
         _write(answers, json.dumps({"error": _describe(error)}).encode())
         return 1
     _end_if_forked(own)
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no collection has to look at it again
     _write(answers, b'{"ready":true}')
     while (request := _read(requests)) is not None:
         data, exhausted = _answer(predict, request, setup["answer_bytes"])
@@ -86,7 +89,7 @@ def _load(setup: dict[str, Any]) -> Callable[[list[list[Any]]], list[Any]]:
 
     model = mlflow.pyfunc.load_model(setup["model"])
     columns, types, tensor = setup["columns"], setup["types"], setup["tensor"]
-    function = _function(model, setup["probability"])
+    function, objects = _function(model, setup["probability"]), _objects(pd, np)
 
     def predict(rows: list[list[Any]]) -> list[Any]:
         if tensor:
@@ -94,7 +97,7 @@ def _load(setup: dict[str, Any]) -> Callable[[list[list[Any]]], list[Any]]:
         else:
             data = pd.DataFrame(
                 {
-                    name: _column(pd, np, [row[index] for row in rows], kind)
+                    name: _column(pd, np, [row[index] for row in rows], kind, objects)
                     for index, (name, kind) in enumerate(zip(columns, types, strict=True))
                 }
             )
@@ -114,15 +117,31 @@ def _function(model: Any, probability: bool) -> Callable[[Any], Any]:
     return plain
 
 
-def _column(pandas: Any, numpy: Any, values: list[Any], kind: str) -> Any:
-    """A plain array for numbers: of Series alone, pandas takes several times as long to make a frame.
+def _objects(pandas: Any, numpy: Any) -> Callable[[list[Any]], Any]:
+    """Makes a column of objects that keep their types in a frame.
 
-    Objects keep the type that they are given in an Index; in an array pandas 3 would guess it.
+    An array where pandas leaves it as it is, which is fastest; pandas 3 would make its own type of text of it, but
+    not of an Index.
     """
+
+    def array(values: list[Any]) -> Any:
+        made = numpy.empty(len(values), dtype="object")
+        made[:] = values
+        return made
+
+    if pandas.DataFrame({"text": array(["a", None])}).dtypes["text"] == "object":
+        return array
+    return lambda values: pandas.Index(values, dtype="object")
+
+
+def _column(
+    pandas: Any, numpy: Any, values: list[Any], kind: str, objects: Callable[[list[Any]], Any]
+) -> Any:
+    """An array rather than a Series, of which pandas takes several times as long to make a frame."""
     if kind == "datetime":
         return pandas.to_datetime(pandas.Series(values), format="ISO8601")
     if kind == "string" or (None in values and kind in ("boolean", "integer", "long")):
-        return pandas.Index(values, dtype="object")
+        return objects(values)
     return numpy.array(values, dtype=_DTYPES[kind])
 
 
