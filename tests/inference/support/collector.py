@@ -33,9 +33,12 @@ class Collected:
 
 
 class Collector:
-    """Keeps all spans. `answer` says a status; while `held` is clear nobody is answered."""
+    """Keeps all spans. `answer` says a status; while `free` is clear nobody is answered.
 
-    def __init__(self, port: int = 0) -> None:
+    One that is away has its port and refuses connections, until it is told to `listen`.
+    """
+
+    def __init__(self, *, away: bool = False) -> None:
         self.spans: list[Collected] = []
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
@@ -47,9 +50,17 @@ class Collector:
         self.free = threading.Event()
         self.free.set()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(), bind_and_activate=False)
         self._server.daemon_threads = True
+        self._server.server_bind()
         self.port = self._server.server_address[1]
+        self._listening = False
+        if not away:
+            self.listen()
+
+    def listen(self) -> None:
+        self._listening = True
+        self._server.server_activate()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
@@ -58,7 +69,8 @@ class Collector:
 
     def stop(self) -> None:
         self.free.set()
-        self._server.shutdown()
+        if self._listening:
+            self._server.shutdown()
         self._server.server_close()
 
     def roots(self) -> list[Collected]:

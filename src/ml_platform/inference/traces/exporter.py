@@ -140,6 +140,7 @@ class Exporter:
         self._stopping = threading.Event()
         self._end = float("inf")
         self._in_hand = 0
+        self._over = False
         self._sender = threading.Thread(target=self._send_always, name="sender", daemon=True)
 
     def start(self) -> None:
@@ -158,23 +159,23 @@ class Exporter:
         self._end = time.monotonic() + STOP_SECONDS
         self._stopping.set()
         self._sender.join(STOP_SECONDS + 0.5)
-        left = len(self._waiting) + self._in_hand
+        with self._lock:
+            self._over = True
+            left = len(self._waiting) + self._in_hand
+            self._counts.dropped += left
         if left:
             _log.warning("%d traced requests could not be sent any more", left)
-            with self._lock:
-                self._counts.dropped += left
         self._tell(self._counts)
 
     def _send_always(self) -> None:
         while time.monotonic() < self._end and not (self._stopping.is_set() and not self._waiting):
             if len(self._waiting) < _BATCH:
                 self._stopping.wait(_GATHER_SECONDS)
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            if batch:
+            with self._lock:
+                batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 self._in_hand = len(batch)
+            if batch:
                 self._send(batch)
-                self._in_hand = 0
-                self._tell(self._counts)
 
     def _send(self, batch: list[Traced]) -> None:
         patience = time.monotonic() + _PATIENCE
@@ -185,10 +186,14 @@ class Exporter:
             _log.exception("%d traced requests cannot be sent", len(batch))
             arrived = False
         with self._lock:
+            if self._over:
+                return  # it was counted
+            self._in_hand = 0
             if arrived:
                 self._counts.exported += len(batch)
             else:
                 self._counts.dropped += len(batch)
+        self._tell(self._counts)
 
     def _pause(self, seconds: float) -> None:
         """A pause between tries is cut short when the end begins, and whole after that."""

@@ -89,7 +89,10 @@ class TraceKeeper:
     async def _hear(self, reader: asyncio.StreamReader) -> None:
         before = TraceCounts()
         async for line in reader:
-            now = msgspec.json.decode(line, type=TraceCounts)
+            try:
+                now = msgspec.json.decode(line, type=TraceCounts)
+            except msgspec.DecodeError:  # it was killed in the middle of it
+                continue
             self.counts.add(now, before)
             before = now
 
