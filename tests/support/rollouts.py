@@ -59,7 +59,7 @@ def answers(scores: dict[str, int], reason: str = "as agreed") -> dict[str, Any]
 
 
 class LinearTools:
-    """Models are `model.json`: `{"bias", "metrics", "dangerous", "fragile", "unloadable"}`."""
+    """Models are `model.json`: `{"bias", "metrics", "slices", "dangerous", "fragile", "unloadable"}`."""
 
     def __init__(self) -> None:
         self.builds = 0
@@ -76,7 +76,8 @@ class LinearTools:
     def evaluate(self, source: Path, data: Path, label: str) -> EvaluationResult:
         assert data.exists()
         assert label == "y"
-        return EvaluationResult(metrics=_read(source)["metrics"], rows=100)
+        model = _read(source)
+        return EvaluationResult(metrics=model["metrics"], rows=100, slices=model.get("slices", {}))
 
     def sample(self, source: Path, reference: Path | None, label: str | None, limit: int) -> list[Any]:
         return [{"x0": float(number)} for number in range(limit)]
@@ -158,6 +159,7 @@ def plant(
     evaluated: bool = True,
     accuracy: float = 0.9,
     threshold: float = 0.5,
+    model_card: dict[str, Any] | None = None,
     **model: Any,
 ) -> int:
     """A registered version of a small model, with its artifact in storage; answers its number."""
@@ -208,7 +210,7 @@ def plant(
                 if evaluated
                 else None,
                 feature_view=None,
-                model_card={},
+                model_card=model_card or {},
                 description=None,
                 status="registered",
                 created_by="test",

@@ -123,6 +123,12 @@ class RolloutSettings(BaseModel):
     gate_tolerance: float = Field(
         default=0.0, ge=0, le=1, description="How much worse than the champion a new version may be"
     )
+    slice_tolerance: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Accuracy that it may lose, beyond chance, where a column has one value",
+    )
 
 
 class Settings(BaseSettings):

@@ -223,6 +223,23 @@ class TestEvaluating:
         assert original.metrics["roc_auc"] > 0.8
         json.dumps(dict(original.metrics), allow_nan=False)
 
+    def test_parts_of_the_rows_are_measured_apart(self, builder: ModelBuilder, models: Path) -> None:
+        data = models / "customers.parquet"
+        found = builder.evaluate(models / "churn", data, "Churn")
+        rows = pq.read_table(data).to_pandas()
+        expected = rows["Contract"].value_counts().to_dict()
+        contracts = found.slices["Contract"]
+        assert {name: part["rows"] for name, part in contracts.items()} == expected
+        whole = sum(part["rows"] * part["accuracy"] for part in contracts.values()) / len(rows)
+        assert whole == pytest.approx(found.metrics["accuracy"])
+        for part in contracts.values():
+            assert 0 <= part["positive_rate"] <= 1
+            assert {"true_positive_rate", "false_positive_rate"} & set(part)
+        assert "Churn" not in found.slices
+        assert "MonthlyCharges" not in found.slices
+        spend = builder.evaluate(models / "regressor", models / "spend.parquet", "spend")
+        assert all("rmse" in part for parts in spend.slices.values() for part in parts.values())
+
     def test_a_regressor(self, builder: ModelBuilder, models: Path) -> None:
         found = builder.evaluate(models / "regressor", models / "spend.parquet", "spend")
         assert found.task == "regression"

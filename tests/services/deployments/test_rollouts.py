@@ -156,6 +156,23 @@ class TestWhatStopsIt:
         bench.plant("plain", accuracy=0.4)
         assert "0.4" in self.stopped(bench, "test")
 
+    def test_a_group_that_is_treated_worse_than_the_card_allows(self, bench: Bench) -> None:
+        groups = {
+            name: {"rows": 200, "accuracy": 0.9, "positive_rate": rate}
+            for name, rate in (("a", 0.2), ("b", 0.6))
+        }
+        card = {"fairness": {"attributes": ["group"], "max_parity_difference": 0.2}}
+        bench.plant("plain", slices={"group": groups}, model_card=card)
+        assert "demographic parity" in self.stopped(bench, "test")
+
+    def test_a_slice_on_which_it_lost_against_the_champion(self, bench: Bench) -> None:
+        for accuracy in (0.95, 0.5):
+            bench.plant("plain", slices={"contract": {"monthly": {"rows": 500, "accuracy": accuracy}}})
+            accepted = bench.deploy("plain")
+            rollout = bench.until(accepted, "succeeded", "failed")
+        assert rollout["status"] == "failed"
+        assert "where contract is monthly" in rollout["reason"]
+
     def test_a_model_that_the_inference_server_cannot_load(self, bench: Bench) -> None:
         bench.plant("plain", unloadable=True)
         assert "could not load it" in self.stopped(bench, "deploy")

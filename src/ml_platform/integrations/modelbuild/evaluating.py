@@ -1,7 +1,7 @@
 """What an evaluation is, and how it is asked of a model directory or a bundle."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,17 @@ class Evaluation:
     Binary classification: accuracy, f1, precision, recall (of `positive_class`), and with probabilities
     log_loss and roc_auc. More classes: the same, averaged over the classes (macro), without roc_auc.
     Regression: rmse, mae, r2.
+
+    `slices` holds for each column of the data with 2 to 12 values what was measured over the rows of each
+    value: `rows`, and `accuracy` (of two classes also `positive_rate`, `true_positive_rate` and
+    `false_positive_rate`) or `rmse`.
     """
 
     metrics: Mapping[str, float]
     task: str
     positive_class: Scalar | None
     rows: int
+    slices: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
 
 def write_rows(
@@ -78,6 +83,7 @@ def _score(
         task=scored.content["task"],
         positive_class=scored.content["positive"],
         rows=int(finite(answer.content["rows"], "rows")),
+        slices=scored.content["slices"],
     )
 
 

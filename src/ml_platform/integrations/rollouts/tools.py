@@ -70,7 +70,7 @@ class BuilderTools:
         _check_reference(data)
         with _translated():
             found = self._builder.evaluate(source, data, label)
-        return EvaluationResult(metrics=dict(found.metrics), rows=found.rows)
+        return EvaluationResult(metrics=dict(found.metrics), rows=found.rows, slices=found.slices)
 
     def sample(self, source: Path, reference: Path | None, label: str | None, limit: int) -> list[Any]:
         """The reference's first rows, else the input example's."""

@@ -1,6 +1,6 @@
 """What deployments need of others: model versions, what reads and builds models, the inference plane."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -75,10 +75,15 @@ class ScanFinding:
     detail: str
 
 
+Slices = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""By column and value: `rows`, and `accuracy` (with rates of the positive class) or `rmse`."""
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
     metrics: dict[str, float]
     rows: int
+    slices: Slices = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

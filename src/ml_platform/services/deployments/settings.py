@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class RolloutSettings:
     """Time limits and intervals of rollouts, in seconds.
 
-    `gate_tolerance` is how much worse than the champion a new version may be on the same rows.
+    `gate_tolerance` is how much worse than the champion a new version may be on the same rows, and
+    `slice_tolerance` how much accuracy it may lose, beyond chance, on a part of them.
     """
 
     ready_timeout_seconds: float = 300.0
@@ -16,3 +17,4 @@ class RolloutSettings:
     smoke_timeout_seconds: float = 15.0
     smoke_rows: int = 5
     gate_tolerance: float = 0.0
+    slice_tolerance: float = 0.05

@@ -7,6 +7,7 @@ One request file in, one answer file out.
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import numpy as np
 from ml_platform.contracts.bundles import MANIFEST_NAME, ONNX_FILE, BundleManifest, decode_manifest
 
 MAX_CELLS = 200_000_000
+MOST_SLICES = 12
+MOST_SLICED_COLUMNS = 30
+LONGEST_VALUE = 100
 
 
 class Unsuitable(Exception):  # noqa: N818 - it is an answer, not a failure
@@ -101,9 +105,78 @@ def score(request: dict[str, Any]) -> dict[str, Any]:
     classes = request["classes"]
     numeric_answers = prediction.dtype.kind == "f" and label.dtype.kind in "biuf"
     if classes is None and (request["task"] == "regression" or (numeric_answers and len(distinct) > 2)):
-        return {"task": "regression", "metrics": _finite(_regression(label, prediction)), "positive": None}
-    metrics, positive = _classification(label, prediction, probabilities, classes, distinct)
-    return {"task": "classification", "metrics": _finite(metrics), "positive": positive}
+        metrics = _finite(_regression(label, prediction))
+        errors = (label.astype(np.float64) - prediction.astype(np.float64)) ** 2
+        found = _slices(request, lambda rows: {"rmse": float(np.sqrt(errors[rows].mean()))})
+        return {"task": "regression", "metrics": metrics, "positive": None, "slices": found}
+    metrics, positive, truth, answers = _classification(label, prediction, probabilities, classes, distinct)
+    measure = _of_classes(truth, answers, None if positive is None else _name(positive))
+    found = _slices(request, measure)
+    return {
+        "task": "classification",
+        "metrics": _finite(metrics),
+        "positive": positive,
+        "slices": found,
+    }
+
+
+def _slices(request: dict[str, Any], measure: Callable[[Any], dict[str, float]]) -> dict[str, Any]:
+    """What was measured over the rows of each value of each column of few values, the label's aside."""
+    import pyarrow.parquet as pq
+
+    path = Path(request["source"])
+    schema = pq.ParquetFile(path).schema_arrow
+    found: dict[str, Any] = {}
+    for field in schema:
+        if field.name == request["label"] or len(found) >= MOST_SLICED_COLUMNS:
+            continue
+        groups = _groups(_from_parquet(path, [field.name], None)[0])
+        if groups:
+            found[field.name] = {
+                value: {"rows": int(rows.sum()), **measure(rows)} for value, rows in groups.items()
+            }
+    return found
+
+
+def _groups(cells: Any) -> dict[str, Any]:
+    """The rows of each value, as masks; empty for a column of one value or of many, or of another kind."""
+    import pyarrow as pa
+
+    coded = cells if isinstance(cells.type, pa.DictionaryType) else None
+    kind = cells.type if coded is None else coded.type.value_type
+    types = pa.types
+    if not any(
+        fits(kind) for fits in (types.is_string, types.is_large_string, types.is_boolean, types.is_integer)
+    ):
+        return {}
+    if coded is None:
+        coded = cells.dictionary_encode()
+    values = coded.dictionary.to_pylist()
+    if not 2 <= len(values) + (coded.null_count > 0) <= MOST_SLICES:
+        return {}
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    named = {_name(value)[:LONGEST_VALUE]: codes == code for code, value in enumerate(values)}
+    if coded.null_count:
+        named["(missing)"] = codes == -1
+    return {name: rows for name, rows in named.items() if rows.any()}
+
+
+def _of_classes(truth: Any, answers: Any, positive: str | None) -> Callable[[Any], dict[str, float]]:
+    """Accuracy; of two classes also how often the positive one is given, and given rightly and wrongly."""
+
+    def measure(rows: Any) -> dict[str, float]:
+        found = {"accuracy": float((truth[rows] == answers[rows]).mean())}
+        if positive is None:
+            return found
+        given, real = answers[rows] == positive, truth[rows] == positive
+        found["positive_rate"] = float(given.mean())
+        if real.any():
+            found["true_positive_rate"] = float(given[real].mean())
+        if (~real).any():
+            found["false_positive_rate"] = float(given[~real].mean())
+        return found
+
+    return measure
 
 
 def _regression(label: Any, prediction: Any) -> dict[str, Any]:
@@ -123,7 +196,8 @@ def _regression(label: Any, prediction: Any) -> dict[str, Any]:
 
 def _classification(
     label: Any, prediction: Any, probabilities: Any, classes: list[Any] | None, distinct: list[Any]
-) -> tuple[dict[str, Any], Any]:
+) -> tuple[dict[str, Any], Any, Any, Any]:
+    """The metrics, the positive class, and truth and answers as text."""
     from sklearn import metrics
 
     known = list(classes) if classes else distinct
@@ -153,7 +227,7 @@ def _classification(
         found["log_loss"] = float(-np.log(held).mean())
         if binary and len(set(truth_index.tolist())) == 2:
             found["roc_auc"] = metrics.roc_auc_score(truth_index, probabilities[:, 1])
-    return found, known[1] if binary else None
+    return found, known[1] if binary else None, truth, answers
 
 
 def _finite(metrics: dict[str, Any]) -> dict[str, float]:

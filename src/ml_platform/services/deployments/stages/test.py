@@ -1,4 +1,4 @@
-"""test: quality on held-out data against the version's own gate, and against what serves now."""
+"""test: quality on held-out data against the version's own gate and what serves now, by slice, and fairness."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from ml_platform.kit.errors import AppError
 from ml_platform.services.deployments.interfaces import DeployableVersion, EvaluationResult
 from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.stages.context import StageContext
+from ml_platform.services.deployments.stages.fairness import assess_fairness, worse_slice
 
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "mse", "mape", "log_loss", "brier_score"})
 _USUAL = ("roc_auc", "accuracy", "r2", "rmse")
@@ -29,9 +30,13 @@ def test(context: StageContext) -> Outcome:
         if version.gate
         else None,
     }
+    fairness, unfair, measured = assess_fairness(version.model_card, result.slices)
+    evidence |= {"fairness": fairness, "slices": result.slices, "complete": measured}
     missed = _gate_problem(version, result)
     if missed is not None:
         return failed(missed, **evidence)
+    if unfair is not None:
+        return failed(unfair, code="unfair", **evidence)
     return _against_champion(context, version, result, metric, evidence)
 
 
@@ -89,4 +94,7 @@ def _against_champion(
             f" {theirs.metrics[metric]:.4f} on the same {result.rows} rows",
             **evidence,
         )
+    worse = worse_slice(result.slices, theirs.slices, context.parts.settings.slice_tolerance)
+    if worse is not None:
+        return failed(worse, **evidence)
     return Outcome(passed=True, evidence=evidence)

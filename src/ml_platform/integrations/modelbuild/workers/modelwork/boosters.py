@@ -77,5 +77,7 @@ def _xgboost_estimator(model: Any, objective: str) -> Any:
     classifies = objective.startswith(("binary:", "multi:"))
     estimator = xgboost.XGBClassifier() if classifies else xgboost.XGBRegressor()
     estimator.load_model(model.save_raw("json"))
-    estimator.get_booster().feature_names = None
+    booster = estimator.get_booster()
+    booster.feature_names = None
+    booster.set_attr(best_iteration=None)  # it answers with all of its trees
     return estimator

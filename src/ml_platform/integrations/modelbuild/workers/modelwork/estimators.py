@@ -10,20 +10,26 @@ from typing import Any
 
 from .graphs import OPSET, Graph, outputs_of
 from .originals import Original, Unconvertible
+from .preparing import exact_scalers, prepared, with_plain_numbers
 from .table import NUMERIC, Table
 
 _CLASSIFIER_OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+_PRECISIONS = (("int64", "float"), ("float", "float"), ("int64", "double"), ("double", "double"))
+"""Of integers and of other numbers. XGBoost's borders are values of its data: scaled a little differently, a row
+stands on the other side."""
+
 _TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 
 
 def graphs(model: Any, original: Original, table: Table) -> Iterator[Callable[[], Graph]]:
-    """The ways to convert it, in the order in which they are tried: the second and third cost more."""
+    """The ways to convert it, in the order in which they are tried: each costs more than the one before."""
     if not hasattr(model, "get_params"):
         raise Unconvertible(f"{type(model).__name__} has no scikit-learn interface")
     _refuse_what_catboost_does_not_export(model)
     _register(zeros_are_missing=_gives_sparse_rows(model, table))
-    for integers, numbers in (("int64", "float"), ("float", "float"), ("int64", "double")):
-        yield partial(_convert, model, original, table, integers, numbers)
+    copied = prepared(model)
+    for integers, numbers in _PRECISIONS:
+        yield partial(_convert, copied, original, table, integers, numbers)
 
 
 def _convert(model: Any, original: Original, table: Table, integers: str, numbers: str) -> Graph:
@@ -33,12 +39,11 @@ def _convert(model: Any, original: Original, table: Table, integers: str, number
     as_matrix = table.matrix or (table.has_only(*NUMERIC) and type(model).__name__ != "Pipeline")
     wanted = _inputs(table, as_matrix, integers, numbers)
     told = original.probabilities is not None
+    options: dict[Any, dict[str, Any]] = exact_scalers() if numbers == "double" else {}
+    if told:
+        options[id(model)] = {"zipmap": False}
     graph = convert_sklearn(
-        model,
-        name="model",
-        initial_types=wanted,
-        options={id(model): {"zipmap": False}} if told else None,
-        target_opset=OPSET,
+        model, name="model", initial_types=wanted, options=options or None, target_opset=OPSET
     )
     names = outputs_of(graph)
     if told and len(names) < 2:
@@ -130,6 +135,19 @@ def _said(error: Exception) -> str:
 
 def _register(*, zeros_are_missing: bool) -> None:
     """Boosted trees at the end of a pipeline, each as its own exporter writes them."""
+    if "sklearn.ensemble" in sys.modules:
+        from skl2onnx.operator_converters import random_forest
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+        _known(
+            HistGradientBoostingClassifier,
+            with_plain_numbers(random_forest.convert_sklearn_random_forest_classifier),
+            options=_CLASSIFIER_OPTIONS | {"raw_scores": [True, False]},
+        )
+        _known(
+            HistGradientBoostingRegressor,
+            with_plain_numbers(random_forest.convert_sklearn_random_forest_regressor_converter),
+        )
     if "lightgbm" in sys.modules:
         from lightgbm import LGBMClassifier, LGBMRegressor
         from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
@@ -164,7 +182,7 @@ def _known(
         if classifies
         else shapes.calculate_linear_regressor_output_shapes,
         convert,
-        options=_CLASSIFIER_OPTIONS if classifies else options,
+        options=options or (_CLASSIFIER_OPTIONS if classifies else None),
         parser=parser,
     )
 
@@ -188,6 +206,9 @@ def _xgboost_converter(*, zeros_are_missing: bool) -> Callable[..., None]:
     from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
 
     def convert(scope: Any, operator: Any, container: Any) -> None:
+        kind = operator.raw_operator.get_xgb_params().get("booster") or "gbtree"
+        if kind != "gbtree":
+            raise Unconvertible(f"XGBoost's booster {kind!r} does not convert, only 'gbtree' does")
         rows = _single_precision(scope, operator, container)
         if zeros_are_missing:
             rows = _without_zeros(scope, container, rows)
