@@ -219,7 +219,7 @@ class DataPlane:
                 status=status,
                 request_id=call.request_id,
                 rows=len(call.rows),
-                revision=revision,
+                revision=revision or call.trace.asked,
             )
         if revision is None:
             return

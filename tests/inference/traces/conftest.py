@@ -11,6 +11,7 @@ from ml_platform.inference.traces.tracer import Served, Traced
 from tests.inference.support.bundles import build_fragile, build_linear
 from tests.inference.support.collector import Collected, Collector
 from tests.inference.support.control import ControlPlane, endpoint, revision, snapshot
+from tests.inference.support.explaining import with_background
 from tests.inference.support.server import Server, eventually
 from tests.inference.test_lookups import write_store
 
@@ -46,12 +47,14 @@ def traced(tmp_path_factory, storage: Path, one) -> Iterator[Traces]:
     online = tmp_path_factory.mktemp("features") / "online.db"
     write_store(online, {CUSTOMER: (10.0, CHARGES)})
     looked_up = build_linear(storage / "traced-looked-up", [1.0, 1.0], features=FEATURES)
+    explained = with_background(one, storage / "traced-explained", [[1.0], [3.0]])
     control, collector = ControlPlane(), Collector()
     wanted = snapshot(
         1,
         endpoint(revision(one, "rev-one", model_version="7")),
         endpoint(revision(build_fragile(storage / "fragile"), "rev-fragile"), name="fragile"),
         endpoint(revision(looked_up, "rev-looked-up"), name="lookedup"),
+        endpoint(revision(explained, "rev-explained"), name="explained"),
         stores=(FeatureStore(team="acme", project="shop", path=str(online)),),
     )
     control.publish(wanted)

@@ -83,6 +83,14 @@ class TestSpans:
         names = [span.name for span in traced.of(answer.headers["x-request-id"])[1:]]
         assert names == ["decode", "features", "queue", "model", "encode"]
 
+    def test_an_explanation_is_a_stage(self, traced):
+        answer = post(traced.server, "/v1/models/explained:explain", {"instances": [[1.0]]})
+        assert answer.status_code == 200, answer.text
+        root, *stages = traced.of(answer.headers["x-request-id"])
+        assert root.name == "POST /v1/models/{name}:explain"
+        assert root.attributes["mlops.revision_id"] == "rev-explained"
+        assert [stage.name for stage in stages] == ["decode", "explain", "encode"]
+
     def test_every_protocol_is_traced_by_its_route(self, traced, grpc_caller):
         routes = {
             "/v2/models/{name}/infer": post(traced.server, "/v2/models/churn/infer", V2_BODY),

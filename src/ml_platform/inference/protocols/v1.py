@@ -36,6 +36,7 @@ from ml_platform.inference.protocols.http import (
     respond,
     respond_error,
 )
+from ml_platform.inference.traces.trace import ENCODE, EXPLAIN
 
 _log = logging.getLogger(__name__)
 ROOT = "/v1/models"
@@ -118,7 +119,14 @@ class V1:
         check_json(headers)
         body = await read_body(receive, headers, self._limit, self._timeout)
         revision = plane.choose(key, route, headers, body, entity_in)
-        explanations = await plane.explain(revision, revision.decoder.decode(body))
+        decoded = revision.decoder.decode(body)
+        if call.trace is not None:
+            call.trace.asked = revision
+            call.trace.decoded()
+            call.trace.mark(EXPLAIN)
+        explanations = await plane.explain(revision, decoded)
+        if call.trace is not None:
+            call.trace.mark(ENCODE)
         body = encode_json({"explanations": explanations})
         await respond(send, 200, [*common_headers(call, headers), *revision.headers], body)
         return 200

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+if TYPE_CHECKING:
+    from ml_platform.inference.live import LiveRevision
+
 DECODE, LOAD, FEATURES, QUEUE, MODEL, ENCODE = "decode", "load", "features", "queue", "model", "encode"
+EXPLAIN = "explain"
 WAKE = ""
 """Nobody's time: the answer is there, and the request has yet to be woken."""
 
@@ -51,9 +55,12 @@ def parent_of(headers: Mapping[bytes, bytes]) -> Parent | None:
 
 
 class Trace:
-    """Of one request. A stage lasts until the next one begins or, the last, until the answer was sent."""
+    """Of one request. A stage lasts until the next one begins or, the last, until the answer was sent.
 
-    __slots__ = ("_received", "_started", "batch", "marks", "parent", "path", "span_id", "trace_id")
+    `asked` is the revision that was asked where that is no prediction, and so is not the call's own.
+    """
+
+    __slots__ = ("_received", "_started", "asked", "batch", "marks", "parent", "path", "span_id", "trace_id")
 
     def __init__(self, trace_id: str, span_id: str, parent: Parent | None, path: str, started: int) -> None:
         self.trace_id = trace_id
@@ -62,6 +69,7 @@ class Trace:
         self.path = path
         self.marks: list[Mark] = []
         self.batch = (0, 0)
+        self.asked: LiveRevision | None = None
         self._started = self._received = started
 
     @property
