@@ -95,6 +95,21 @@ class InferRequest:
         return self._binary if chosen is None else chosen
 
 
+class _Output(msgspec.Struct, gc=False):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, int] | msgspec.UnsetType
+    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Answer(msgspec.Struct, gc=False):
+    model_name: str
+    model_version: str
+    outputs: list[_Output]
+    id: str | msgspec.UnsetType
+
+
 _decode = msgspec.json.Decoder(_Body).decode
 
 
@@ -145,24 +160,16 @@ def encode_answer(
     model: str, version: str, request: InferRequest, outputs: Sequence[OutputTensor]
 ) -> tuple[bytes, int | None]:
     """The body of an answer, and the length of its JSON when raw tensors stand behind it."""
-    tensors: list[dict[str, Any]] = []
+    tensors: list[_Output] = []
     raw: list[bytes] = []
     for output in outputs:
-        tensor: dict[str, Any] = {
-            "name": output.name,
-            "datatype": output.datatype.name,
-            "shape": output.shape,
-        }
-        if request.is_binary(output.name):
+        name, datatype, shape = output.name, output.datatype.name, output.shape
+        if request.is_binary(name):
             raw.append(output.raw())
-            tensor["parameters"] = {"binary_data_size": len(raw[-1])}
+            tensors.append(_Output(name, datatype, shape, {"binary_data_size": len(raw[-1])}))
         else:
-            tensor["data"] = output.values
-        tensors.append(tensor)
-    answer: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": tensors}
-    if request.id is not None:
-        answer["id"] = request.id
-    head = encode_json(answer)
+            tensors.append(_Output(name, datatype, shape, msgspec.UNSET, output.values))
+    head = encode_json(_Answer(model, version, tensors, msgspec.UNSET if request.id is None else request.id))
     return (b"".join((head, *raw)), len(head)) if raw else (head, None)
 
 

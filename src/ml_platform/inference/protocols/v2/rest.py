@@ -7,7 +7,7 @@ the endpoint's loaded revisions; without one the traffic split chooses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from ml_platform.inference.dataplane import Call, DataPlane, Headers
@@ -80,26 +80,24 @@ class V2:
         headers: Headers = dict(scope["headers"])
         target = _target(address.rest[len(ROOT) :])
 
-        async def answer() -> int:
-            if scope["method"] != "POST":
-                raise MethodNotAllowed("this route answers POST")
-            return await self._infer(receive, send, call, headers, address, target)
-
-        async def describe() -> int:
-            if target is _UNKNOWN:
-                raise NotFound("there is no such route")
-            if scope["method"] not in {"GET", "HEAD"}:
-                raise MethodNotAllowed("this route answers GET")
-            status, body = self._describe(headers, address, target)
-            await respond(send, status, common_headers(call, headers), encode_json(body))
-            return status
-
-        attempt = answer if target.what == "infer" else describe
+        if target.what == "infer":
+            attempt = partial(self._infer, scope, receive, send, call, headers, address, target)
+        else:
+            attempt = partial(self._describe, scope, send, call, headers, address, target)
         return target.route, await carry_out(call, headers, send, attempt)
 
     async def _infer(
-        self, receive: Receive, send: Send, call: Call, headers: Headers, address: Address, target: _Target
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        call: Call,
+        headers: Headers,
+        address: Address,
+        target: _Target,
     ) -> int:
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("this route answers POST")
         plane = self._plane
         model = self._find(headers, address, target)
         check_media(headers)
@@ -115,7 +113,18 @@ class V2:
         await respond(send, 200, answer_headers, body, JSON if length is None else BINARY)
         return 200
 
-    def _describe(self, headers: Headers, address: Address, target: _Target) -> tuple[int, dict[str, Any]]:
+    async def _describe(
+        self, scope: Scope, send: Send, call: Call, headers: Headers, address: Address, target: _Target
+    ) -> int:
+        if target is _UNKNOWN:
+            raise NotFound("there is no such route")
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise MethodNotAllowed("this route answers GET")
+        status, body = self._description(headers, address, target)
+        await respond(send, status, common_headers(call, headers), encode_json(body))
+        return status
+
+    def _description(self, headers: Headers, address: Address, target: _Target) -> tuple[int, dict[str, Any]]:
         plane = self._plane
         if target.what in _HEALTH.values():
             healthy = target.what == "live" or is_ready(plane)
