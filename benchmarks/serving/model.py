@@ -39,7 +39,7 @@ from ml_platform.kit.environments import EnvironmentCache
 TREES = 200
 ROWS = 64
 """So many different customers take turns in the requests."""
-KEPT_FORM = 2
+KEPT_FORM = 3
 
 
 @dataclass(frozen=True)

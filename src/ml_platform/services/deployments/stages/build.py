@@ -9,7 +9,7 @@ from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.stages.context import StageContext
 from ml_platform.services.deployments.stages.validate import ARTIFACT_CHANGED, artifact_problem, features_of
 
-_FORM = 2
+_FORM = 3
 """Raised when bundles are built differently, so that old ones are not taken for new ones."""
 
 
