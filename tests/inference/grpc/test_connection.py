@@ -6,7 +6,10 @@ import gzip
 import inspect
 import zlib
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import strategies as st
 
 from ml_platform.inference.protocols.grpc import connection as limits
 from ml_platform.inference.protocols.grpc import frames
@@ -590,3 +593,60 @@ class TestDraining:
         peer.connection.drain()
         await peer.eventually(lambda: peer.transport.aborted)
         assert len(peer.of(frames.GOAWAY)) == 2
+
+
+KINDS = st.sampled_from(range(11))
+FLAGS = st.sampled_from([0, END, WHOLE, WHOLE | END, frames.PADDED, 0xFF]) | st.integers(0, 255)
+PAYLOADS = st.sampled_from([b"", bytes(4), number(1000), bytes(8), message(b"hello"), b"\x00"]) | st.binary(
+    max_size=40
+)
+NONSENSE = st.lists(st.tuples(KINDS, FLAGS, st.integers(0, 9), PAYLOADS), max_size=30)
+
+
+class TestNonsense:
+    @hypothesis.settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+    @hypothesis.given(NONSENSE, st.integers(1, 50), st.booleans())
+    def test_is_answered_or_ends_the_connection_and_leaves_nothing_behind(self, sent, cut, calls):
+        async def scenario() -> None:
+            peer = Peer()
+            if calls:
+                peer.call()
+                peer.open(path=SLOW)
+                peer.call(path=SLOW)
+            data = b"".join(f(*each) for each in sent)
+            for start in range(0, len(data), cut):
+                peer.send(data[start : start + cut])
+                await asyncio.sleep(0)
+            peer.take()
+            assert peer.fault() is None or peer.transport.ended
+            peer.connection.connection_lost(None)
+            await peer.eventually(lambda: not peer.bounds.running)
+            connection = peer.connection
+            assert not connection._streams
+            assert not connection._stalled
+            assert (connection._held, connection._incomplete, peer.bounds.connections) == (0, 0, 0)
+
+        asyncio.run(scenario())
+
+    @hypothesis.settings(deadline=None, suppress_health_check=list(HealthCheck))
+    @hypothesis.given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6), st.data())
+    def test_of_a_few_wrong_bytes_in_a_session_too(self, wrong, data):
+        async def scenario() -> None:
+            peer = Peer(greet=False)
+            sent = frames.PREFACE + setting(frames.INITIAL_WINDOW_SIZE, 5000)
+            for stream in (1, 3, 5):
+                sent += f(frames.HEADERS, WHOLE, stream, peer.block(answer_bytes="9000"))
+                sent += f(frames.DATA, END, stream, message(b"hello"))
+                sent += frames.window_update(0, 4000) + frames.window_update(stream, 4000)
+            broken = bytearray(sent)
+            for place, byte in wrong:
+                broken[place % len(broken)] = byte
+            peer.send(bytes(broken))
+            for _ in range(data.draw(st.integers(0, 5))):
+                await asyncio.sleep(0)
+            peer.take()
+            peer.connection.connection_lost(None)
+            await peer.eventually(lambda: not peer.bounds.running)
+            assert (peer.connection._held, peer.connection._incomplete) == (0, 0)
+
+        asyncio.run(scenario())

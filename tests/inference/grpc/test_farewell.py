@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml_platform.inference.handover import keeper as keeping
@@ -22,6 +22,7 @@ ANSWER = frames.frame(frames.DATA, 0, 1, bytes(range(256)) * 20)
 
 
 class TestTail:
+    @settings(deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.integers(0, 2**40),
         st.lists(st.integers(1, 3000) | st.integers(1, 3 * RING_BYTES), min_size=1, max_size=12),

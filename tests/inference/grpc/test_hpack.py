@@ -2,7 +2,7 @@
 
 import hpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml_platform.inference.protocols.grpc import huffman
@@ -32,6 +32,7 @@ def ours(decoder: Decoder, block: bytes) -> list[tuple[bytes, bytes]] | None:
 
 
 class TestDecoding:
+    @settings(deadline=None, suppress_health_check=list(HealthCheck))
     @given(BLOCKS)
     def test_reads_what_another_encoder_writes_block_after_block(self, blocks):
         encoder, decoder = hpack.Encoder(), Decoder(PLENTY)
@@ -42,6 +43,7 @@ class TestDecoding:
             block = encoder.encode(sent, huffman=coded)
             assert decoder.decode(block) == [(name, value) for name, value, _ in fields]
 
+    @settings(deadline=None, suppress_health_check=list(HealthCheck))
     @given(FIELDS, st.integers(1, 4))
     def test_of_the_same_block_gives_the_same_while_the_table_stays(self, fields, times):
         """What clients' repeated blocks are remembered by."""
@@ -56,7 +58,7 @@ class TestDecoding:
             assert [decoder.decode(block) for _ in range(times)] == [first] * times
             assert decoder.version == before
 
-    @settings(max_examples=300)
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.binary(max_size=60), min_size=1, max_size=4))
     def test_of_anything_agrees_with_another_decoder(self, blocks):
         decoder, other = Decoder(PLENTY), hpack.Decoder(max_header_list_size=PLENTY)
@@ -102,6 +104,7 @@ class TestDecoding:
 
 
 class TestHuffman:
+    @settings(deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.binary(max_size=200))
     def test_reads_every_string(self, text):
         block = hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(b"n", text)], huffman=True)
@@ -115,7 +118,7 @@ class TestHuffman:
 
 class TestEncoding:
     @given(NAMES, st.binary(max_size=70_000))
-    @settings(max_examples=50)
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     def test_is_read_by_another_decoder(self, name, value):
         decoder = hpack.Decoder(max_header_list_size=PLENTY)
         assert list(decoder.decode(literal(name, value), raw=True)) == [(name, value)]

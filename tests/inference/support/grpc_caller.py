@@ -10,6 +10,7 @@ import grpc
 from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
 
 from .control import CALLER
+from .server import eventually
 
 _SERVICE = "/inference.GRPCInferenceService/"
 FIELDS = {
@@ -84,8 +85,8 @@ class GrpcLoad:
         self._callers = [shared if index % 2 else GrpcCaller(port, own) for index in range(callers)]
         self._data = request.SerializeToString()
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(caller,)) for caller in self._callers]
-        self.answered = 0
+        self._threads = [threading.Thread(target=self._ask, args=(index,)) for index in range(callers)]
+        self.answers = [0] * callers
         self.failures: list[str] = []
 
     def __enter__(self) -> Self:
@@ -102,10 +103,17 @@ class GrpcLoad:
         for caller in self._callers:
             caller.close()
 
-    def _ask(self, caller: GrpcCaller) -> None:
+    def goes_on(self) -> None:
+        """Waits until every caller has been answered some times more; fails when one is not."""
+        before = list(self.answers)
+        eventually(
+            lambda: all(now > then + 5 for now, then in zip(self.answers, before, strict=True)), "load"
+        )
+
+    def _ask(self, index: int) -> None:
         while not self._over.is_set():
             try:
-                caller.send("ModelInfer", self._data)
+                self._callers[index].send("ModelInfer", self._data)
             except grpc.RpcError as error:
                 self.failures.append(f"{error.code()}: {error.details()}")
-            self.answered += 1
+            self.answers[index] += 1

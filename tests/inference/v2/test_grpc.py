@@ -307,7 +307,7 @@ class TestPort:
             ):
                 server.start()
 
-    @pytest.mark.parametrize(("workers", "kills"), [(1, 2), (2, 4)])
+    @pytest.mark.parametrize(("workers", "kills"), [(1, 1), (2, 2)])
     def test_loses_no_call_of_a_stock_client_when_workers_are_killed(
         self, make_server, control, one, workers, kills
     ):
@@ -316,14 +316,11 @@ class TestPort:
         server = make_server(workers=workers, grpc_port=0).start()
         server.has_applied(control.snapshot)
         with GrpcLoad(server.grpc_port, typed([tensor("x0", "FP64", [1.0])], "one"), 6) as load:
-            eventually(lambda: load.answered > 50, "load")
             for _ in range(kills):
-                pid = server.has_applied(control.snapshot).workers[-1].pid
-                before = load.answered
-                eventually(lambda: load.answered > before + 50, "answers before the kill")  # noqa: B023
-                server.kill_worker(pid)
-                before = load.answered
-                eventually(lambda: load.answered > before + 50, "answers after the kill")  # noqa: B023
+                server.has_applied(control.snapshot)
+                load.goes_on()
+                server.kill_worker(server.worker_pids()[-1])
+                load.goes_on()
         assert load.failures == []
 
     def test_lets_clients_go_in_order_at_a_stop(self, make_server, control, one):

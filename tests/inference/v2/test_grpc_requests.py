@@ -80,7 +80,7 @@ def told(requests: Requests, data: bytes):
 
 
 class TestForms:
-    @settings(max_examples=400)
+    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
     @given(requests())
     def test_that_are_remembered_change_nothing(self, data):
         message = pb.ModelInferRequest.FromString(data)
@@ -121,7 +121,7 @@ def as_message(inputs: list[dict]) -> bytes:
 
 
 class TestRows:
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(deadline=None, suppress_health_check=list(HealthCheck))
     @given(layout_requests())
     def test_are_the_same_by_a_compiled_layout_and_without(self, given_request):
         inputs, _ = given_request
