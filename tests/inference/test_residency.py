@@ -14,6 +14,7 @@ from ml_platform.inference.errors import InvalidInput, NotFound, Unavailable
 
 from .support.bundles import Bundle, build_heavy, build_linear, build_mischief, copy_bundle
 from .support.control import endpoint, revision, snapshot
+from .support.gremlins import build_gremlin
 from .support.plane import only, running, until
 from .support.server import eventually
 
@@ -327,6 +328,29 @@ class TestEviction:
                     if any(part.endswith("pyfunc_child.py") for part in child.cmdline())
                 ]
                 assert status.memory_bytes == pytest.approx(child.memory_info().rss, rel=0.3)
+
+        asyncio.run(scenario())
+
+    def test_of_an_isolated_model_that_has_grown_renews_it_and_lets_no_neighbour_go(
+        self, tmp_path, storage, heavy
+    ):
+        gremlin, budget = build_gremlin(storage / "growing"), 500 * _MIB
+
+        async def scenario():
+            options = {"load": "eager", "memory_bytes": budget, "pyfunc_python": sys.executable}
+            async with running(tmp_path, storage, **options) as plane:
+                growing = endpoint(revision(gremlin, "rev-g"), name="g")
+                await plane.apply(growing, *endpoints(heavy))
+                used = plane.manager.residency.used
+                # More than there is room for, and less than the model may take by itself.
+                more = (budget - used) // _MIB + 2 * _HEAVY
+                await plane.ask_for("g", [f"leak {more}", 1.0])
+                await until(lambda: plane.status("rev-g").restarts.get("growth"), "the renewal")
+                await until(lambda: plane.manager.residency.used < budget, "the memory to be back")
+                assert (await plane.ask_for("g", ["", 4.0]))[0] == 8.0
+                assert set(plane.status("rev-g").restarts) == {"growth"}
+                everybody = [plane.status(rid) for rid in plane.states()]
+                assert [(status.evictions, status.loads) for status in everybody] == [(0, 1)] * 9
 
         asyncio.run(scenario())
 

@@ -26,7 +26,8 @@ class Plane:
     """`ask` is a request as a protocol makes it; `apply` is what a worker does with a new snapshot."""
 
     def __init__(self, state: Path, root: Path, **options: Any) -> None:
-        options = {"cold_wait": 60.0, **options}  # an isolated model starts slowly on a busy machine
+        # An isolated model starts slowly on a busy machine.
+        options = {"cold_wait": 60.0, "pyfunc_nice": 0, **options}
         self.settings = Settings(
             state_dir=str(state), storage_roots=str(root), anonymous=True, workers=1, **options
         )

@@ -120,7 +120,7 @@ class Explainer:
                 child = self._child = await self._start()
             answer = await self._converse(child, revision, rows, predict)
             whole = True
-        except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError, ValueError) as error:
+        except (asyncio.IncompleteReadError, OSError, RuntimeError, msgspec.DecodeError, ValueError) as error:
             _log.warning("the explaining program broke off: %s", type(error).__name__)
             raise Unavailable("the explaining program ended; it is started again", retry_after=5) from None
         finally:

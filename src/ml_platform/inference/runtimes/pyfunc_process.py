@@ -162,10 +162,10 @@ class ModelProcess:
             if length > max(self._limits.answer_bytes, 65_536):
                 raise ProcessBrokeError(f"it announced an answer of {length} bytes")
             return msgspec.json.decode(await answers.readexactly(length), type=_Reply)
-        except (asyncio.IncompleteReadError, OSError) as error:
-            raise ProcessBrokeError("it closed its pipe") from error
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise ProcessBrokeError("it wrote into its pipe itself") from error
+        except (asyncio.IncompleteReadError, OSError, RuntimeError) as error:  # uvloop's for a closed pipe
+            raise ProcessBrokeError("it closed its pipe") from error
 
 
 def _ending(code: int) -> str:
