@@ -1,4 +1,4 @@
-"""Makes models of XGBoost and CatBoost, and native boosters, in the environment that also serves them."""
+"""Makes models of trees, of XGBoost, CatBoost and others, in the environment that also serves them."""
 
 import json
 import sys
@@ -18,8 +18,10 @@ import xgboost
 from mlflow.models import infer_signature
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 warnings.filterwarnings("ignore")
 
@@ -63,6 +65,18 @@ def encoded(last: object) -> Pipeline:
     return Pipeline([("columns", columns), ("model", last)])
 
 
+def imputed(last: object) -> Pipeline:
+    """As pipelines often are: gaps filled in, texts one-hot, numbers scaled."""
+    texts = make_pipeline(
+        SimpleImputer(strategy="most_frequent", missing_values=None), OneHotEncoder(handle_unknown="ignore")
+    )
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    columns = ColumnTransformer(
+        [("texts", texts, TEXTS), ("numbers", numbers, ["tenure", "charges", "usage"])]
+    )
+    return Pipeline([("columns", columns), ("model", last)])
+
+
 def _numbers(answers) -> bool:
     return np.asarray(answers).dtype.kind in "biuf"
 
@@ -99,6 +113,21 @@ def save_all(out: Path, requirements: list[str]) -> None:
     save("xgboost-pipeline", mlflow.sklearn, model, frame, **pickled)
     model = encoded(xgboost.XGBRegressor(**TREES)).fit(frame, spend)
     save("xgboost-pipeline-values", mlflow.sklearn, model, frame, **pickled)
+    holes = frame.copy()
+    holes.loc[::9, "contract"] = None
+    holes.to_parquet(out / "holes.parquet")
+    save(
+        "xgboost-imputed",
+        mlflow.sklearn,
+        imputed(xgboost.XGBClassifier(**TREES)).fit(holes, plan),
+        holes,
+        "holes",
+        **pickled,
+    )
+    forest = make_pipeline(StandardScaler(), RandomForestClassifier(**TREES)).fit(flower, kinds)
+    save("forest-scaled", mlflow.sklearn, forest, flower, "flowers", **pickled)
+    histogram = HistGradientBoostingRegressor(max_iter=25).fit(numbers, spend)
+    save("histogram-values", mlflow.sklearn, histogram, numbers, **pickled)
     data = xgboost.DMatrix(numbers, left)
     booster = xgboost.train({"objective": "binary:logistic", "nthread": 1}, data, 25)
     save("xgboost-booster", mlflow.xgboost, booster, numbers)

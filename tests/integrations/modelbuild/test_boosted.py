@@ -1,4 +1,4 @@
-"""XGBoost, CatBoost and native boosters: each kind is converted in the environment that it was trained in."""
+"""Trees of XGBoost, CatBoost and scikit-learn, and native boosters, each converted where it was trained."""
 
 import json
 import os
@@ -26,6 +26,8 @@ CLASSIFIERS = {
     "xgboost-binary": [0, 1],
     "xgboost-classes": [0, 1, 2],
     "xgboost-pipeline": [0, 1],
+    "xgboost-imputed": [0, 1, 2],
+    "forest-scaled": [0, 1, 2],
     "catboost-binary": ["No", "Yes"],
     "catboost-classes": [0, 1, 2],
     "catboost-pipeline": [0, 1, 2],
@@ -39,6 +41,7 @@ VALUES = (
     "lightgbm-booster-classes",
     "lightgbm-booster-values",
     "catboost-values",
+    "histogram-values",
 )
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
@@ -112,7 +115,15 @@ def run(boosted: Path, said: dict[str, Any], wanted: str) -> Any:
     data = json.loads((boosted / "known.json").read_text())[Path(said["model"]).name]
     session = onnxruntime.InferenceSession(said["onnx"])
     table = pq.read_table(boosted / f"{data}.parquet").to_pandas()
-    kinds = {"tensor(string)": object, "tensor(int64)": np.int64, "tensor(float)": np.float32}
+    for column in said["columns"]:
+        if column["type"] == "string" and not column["required"]:
+            table[column["name"]] = table[column["name"]].fillna(column["missing"])
+    kinds = {
+        "tensor(string)": object,
+        "tensor(int64)": np.int64,
+        "tensor(float)": np.float32,
+        "tensor(double)": np.float64,
+    }
     names = [column["name"] for column in said["columns"]]
     if said["inputs"] == "matrix":
         (node,) = session.get_inputs()
@@ -157,6 +168,21 @@ class TestConverting:
         assert said["parity"]["rows"] == 2400  # the 1200 as they are, and with each column shuffled
         settled = {c["name"]: c.get("missing", "not told") for c in said["columns"] if not c["required"]}
         assert settled == {"charges": None, "usage": None}  # which are NaN in the graph
+
+    def test_gaps_among_texts_are_filled_in_as_the_model_does(
+        self, answers: Mapping[str, dict[str, Any]]
+    ) -> None:
+        said = answers["xgboost-imputed"]
+        assert said["parity"]["rows"] == 2400
+        (contract,) = [c for c in said["columns"] if c["name"] == "contract"]
+        assert (contract["required"], contract["missing"]) == (False, "\u2400 null")
+
+    def test_what_is_scaled_before_trees_is_computed_in_double_precision(
+        self, answers: Mapping[str, dict[str, Any]]
+    ) -> None:
+        for name in ("xgboost-imputed", "forest-scaled"):
+            nodes = onnxruntime.InferenceSession(answers[name]["onnx"]).get_inputs()
+            assert "tensor(double)" in {node.type for node in nodes}
 
     def test_zeros_of_sparse_rows_are_missing_values_to_xgboost(
         self, answers: Mapping[str, dict[str, Any]]

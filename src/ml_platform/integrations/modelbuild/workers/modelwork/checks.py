@@ -6,7 +6,7 @@ import numpy as np
 
 from .graphs import Session
 from .originals import Original, Unconvertible
-from .table import Table
+from .table import NULL_TEXT, Table
 
 RELATIVE_TOLERANCE = 1e-5
 """For large regression values, which single precision cannot hold to an absolute 1e-4.
@@ -15,7 +15,7 @@ Of the value or of the median of all: a sum of large terms that happens to end n
 """
 
 _MISSING: dict[str, list[Any]] = {
-    "string": ["", "nan", "None"],
+    "string": ["", "nan", "None", NULL_TEXT],
     "boolean": [False],
     "integer": [0, -1],
     "long": [0, -1],

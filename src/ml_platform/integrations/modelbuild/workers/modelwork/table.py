@@ -12,6 +12,9 @@ DTYPES = {
     "double": "float64",
     "datetime": "datetime64[ns]",
 }
+NULL_TEXT = "\u2400 null"
+"""Stands for a null among texts where none of the usual ones does: nobody sends it."""
+
 NUMERIC = ("float", "double", "integer", "long")
 
 
