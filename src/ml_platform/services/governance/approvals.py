@@ -9,13 +9,10 @@ from ml_platform.contracts.governance import (
     Approval,
     ApprovalDetail,
     ApprovalStatus,
-    GlassBroken,
     ReviewVerdict,
     RiskLevel,
     Verdict,
-    Vote,
 )
-from ml_platform.contracts.identity import Role
 from ml_platform.contracts.monitoring import AlertSeverity
 from ml_platform.contracts.problems import ErrorCode
 from ml_platform.kit.clock import rfc3339
@@ -29,13 +26,12 @@ from ml_platform.services.governance.policies import (
     REVIEW_WITHIN,
     RULES,
     Ballot,
-    Tally,
     may_vote,
-    tally,
     why_void,
 )
 from ml_platform.services.governance.repository import GovernanceRepository
 from ml_platform.services.governance.tables import ApprovalRow, ApprovalVoteRow
+from ml_platform.services.governance.views import approval, approval_detail, roles_of, standing
 
 DECIDED = "approval.decided"
 """The topic on which the waiting workflow (its id is the subject's) is told."""
@@ -82,8 +78,8 @@ class ApprovalService:
         self, *, status: ApprovalStatus | None, before: str | None, limit: int
     ) -> list[Approval]:
         rows = self._repository.approvals(status=status.value if status else None, before=before, limit=limit)
-        votes = self._repository.votes([row.id for row in rows])
-        return [Approval(**self._fields(row, votes[row.id])) for row in rows]
+        votes, now = self._repository.votes([row.id for row in rows]), self._work.clock()
+        return [approval(row, votes[row.id], now) for row in rows]
 
     def get(self, approval_id: str) -> ApprovalDetail:
         return self._detail(self._approval(approval_id))
@@ -248,7 +244,7 @@ class ApprovalService:
         row.reminded = number
         votes = self._repository.votes([row.id])[row.id]
         reminder = Reminder(
-            missing=_tally(row, votes).missing,
+            missing=standing(row, votes).missing,
             expires_at=row.expires_at,
             last=number == len(REMINDERS),
         )
@@ -282,7 +278,7 @@ class ApprovalService:
             Ballot(
                 voter_id=vote.voter_id,
                 verdict=Verdict(vote.verdict),
-                roles=_roles(vote.roles) & now.get(vote.voter_id, frozenset()),
+                roles=roles_of(vote.roles) & now.get(vote.voter_id, frozenset()),
             )
             for vote in votes
         ]
@@ -306,13 +302,13 @@ class ApprovalService:
     # -- parts
 
     def _decide(self, row: ApprovalRow, votes: Sequence[ApprovalVoteRow]) -> None:
-        standing = _tally(row, votes)
-        if standing.rejected_by is not None:
-            no = next(vote for vote in votes if vote.voter_id == standing.rejected_by)
+        found = standing(row, votes)
+        if found.rejected_by is not None:
+            no = next(vote for vote in votes if vote.voter_id == found.rejected_by)
             self._close(row, ApprovalStatus.REJECTED, f"{no.voter_name}: {no.reason}")
-        elif standing.approved:
+        elif found.approved:
             names = {vote.voter_id: vote.voter_name for vote in votes}
-            by = ", ".join(f"{names[voter]} as {seat}" for seat, voter in sorted(standing.filled.items()))
+            by = ", ".join(f"{names[voter]} as {seat}" for seat, voter in sorted(found.filled.items()))
             self._close(row, ApprovalStatus.APPROVED, f"approved by {by}")
 
     def _close(self, row: ApprovalRow, status: ApprovalStatus, reason: str) -> None:
@@ -365,71 +361,11 @@ class ApprovalService:
 
     def _detail(self, row: ApprovalRow) -> ApprovalDetail:
         votes = self._repository.votes([row.id])[row.id]
-        return ApprovalDetail(**self._fields(row, votes), evidence=row.evidence)
-
-    def _fields(self, row: ApprovalRow, votes: Sequence[ApprovalVoteRow]) -> dict[str, Any]:
-        status = ApprovalStatus(row.status)
-        if status is ApprovalStatus.PENDING and row.expires_at <= self._work.clock():
-            status = ApprovalStatus.LAPSED
-        level = RiskLevel(row.risk_level)
-        return {
-            "approval_id": row.id,
-            "status": status,
-            "automatic": row.automatic,
-            "subject_id": row.subject_id,
-            "model_name": row.model_name,
-            "model_version": row.model_version,
-            "environment": row.environment,
-            "digest": row.digest,
-            "risk_level": level,
-            "risk_score": row.risk_score,
-            "requirement": RULES[level].describe(),
-            "missing": list(_tally(row, votes).missing) if status is ApprovalStatus.PENDING else [],
-            "requested_by": row.requested_by_name,
-            "justification": row.justification,
-            "created_at": row.created_at,
-            "expires_at": row.expires_at,
-            "decided_at": row.decided_at,
-            "reason": row.reason,
-            "reminders": row.reminded,
-            "glass_broken": _glass(row),
-            "votes": [
-                Vote(
-                    voter=vote.voter_name,
-                    verdict=Verdict(vote.verdict),
-                    reason=vote.reason,
-                    roles=sorted(_roles(vote.roles)),
-                    created_at=vote.created_at,
-                )
-                for vote in votes
-            ],
-        }
-
-
-def _tally(row: ApprovalRow, votes: Sequence[ApprovalVoteRow]) -> Tally:
-    ballots = [Ballot(vote.voter_id, Verdict(vote.verdict), _roles(vote.roles)) for vote in votes]
-    return tally(RULES[RiskLevel(row.risk_level)], ballots)
+        return approval_detail(row, votes, self._work.clock())
 
 
 def _glass_alert(row: ApprovalRow) -> str:
     return f"glass:{row.id}"
-
-
-def _glass(row: ApprovalRow) -> GlassBroken | None:
-    if row.glass_broken_by_name is None or row.review_due_at is None:
-        return None
-    return GlassBroken(
-        by=row.glass_broken_by_name,
-        review_due_at=row.review_due_at,
-        reviewed_at=row.reviewed_at,
-        reviewed_by=row.reviewed_by_name,
-        verdict=ReviewVerdict(row.review_verdict) if row.review_verdict else None,
-        reason=row.review_reason,
-    )
-
-
-def _roles(names: Sequence[str]) -> frozenset[Role]:
-    return frozenset(Role(name) for name in names)
 
 
 def _roles_wanted(row: ApprovalRow) -> list[str]:
