@@ -14,7 +14,8 @@ from ml_platform.inference.protocols.v2.grpc_requests import Requests
 from ml_platform.inference.protocols.v2.inputs import InputReader
 from ml_platform.inference.protocols.v2.layouts import LayoutReader
 from tests.inference.support.tensors import raw as raw_of
-from tests.inference.v2.test_layouts import know, revision
+from tests.inference.support.tensors import tensor as tensor_of
+from tests.inference.v2.test_layouts import NATURAL, SAMPLE, TYPES, know, revision
 from tests.inference.v2.test_layouts import requests as layout_requests
 
 REMEMBERING = Requests()
@@ -142,6 +143,28 @@ class TestRows:
         know(everything.once(LayoutReader), inputs, raw=True)
         for reader in (once(shown), everything):
             assert repr(list(request.read(reader).rows)) == repr(list(expected.rows))
+
+    @pytest.mark.parametrize("size", range(10))
+    @pytest.mark.parametrize("name", list(TYPES))
+    def test_whose_bytes_are_too_few_or_too_many_are_refused_as_without_a_layout(self, name, size):
+        inputs = [tensor_of(each, NATURAL[each], [SAMPLE[each]]) for each in TYPES]
+        parts = [tensor(each["name"], each["datatype"]) for each in inputs]
+        contents = [
+            bytes(size) if each["name"] == name else raw_of(each["datatype"], each["data"]) for each in inputs
+        ]
+        data = b"".join([*parts, *map(raw, contents)])
+        request = Requests().read(pb.ModelInferRequest.FromString(data), data)
+
+        def told_by(read) -> str:
+            try:
+                return repr(list(read().rows))
+            except ServingError as error:
+                return str(error)
+
+        shown = once(revision())
+        assert told_by(lambda: request.read(shown)) == told_by(
+            lambda: InputReader(shown).read(request.inputs)
+        )
 
 
 def once(shown):

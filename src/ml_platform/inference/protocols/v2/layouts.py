@@ -287,7 +287,7 @@ class _RowFormat:
     def __init__(self, datatypes: Sequence[Datatype], sizes: Sequence[int]) -> None:
         values, prefixes, lengths = ["<"], ["<"], []
         for datatype, size in zip(datatypes, sizes, strict=True):
-            if size != datatype.size and (datatype.kind != "text" or size < 4):
+            if size < 4 if datatype.kind == "text" else size != datatype.size:
                 raise ValueError
             if datatype.kind == "text":
                 values.append(f"4x{size - 4}s")
