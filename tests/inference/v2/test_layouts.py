@@ -269,10 +269,29 @@ class TestLayouts:
         reader = LayoutReader(revision())
         assert ask(reader, sample(), raw=True) is not None
         label = b"\x05\0\0\0ab\xc3\xa9c"
-        for data in (b"\x04" + label[1:], label[:-1], b"\x05\0\0\0\xff\xff\xff\xff\xff", b"\0\0\0"):
+        for data in (b"\x04" + label[1:], label[:-1], b"\x05\0\0\0\xff\xff\xff\xff\xff", b"\0\0\0", b""):
             assert ask(reader, sample(label={"data": data}), raw=True) is None
         assert ask(reader, sample(flag={"data": b"\x02"}), raw=True) is None
         assert ask(reader, sample(label={"data": label}), raw=True) is not None
+
+    @pytest.mark.parametrize(
+        "size",
+        [
+            *("-1", "0", "3", "5", "1073741824", "2147483648", "4611686018427387904", "18446744073709551616"),
+            *("1" + "0" * 5000, "7.0", '"7"', "null", "true"),
+        ],
+        ids=lambda size: size[:30],
+    )
+    @pytest.mark.parametrize("name", ["label", "amount"])
+    def test_of_raw_tensors_of_any_size_are_right_or_left(self, name, size):
+        reader = LayoutReader(revision())
+        body, headers = body_of(sample(), raw=True)
+        length = int(headers[b"inference-header-content-length"])
+        given = json.loads(body[:length])
+        parameters = {each["name"]: each["parameters"] for each in given["inputs"]}
+        parameters[name]["binary_data_size"] = "SIZE"
+        head = json.dumps(given).replace('"SIZE"', size).encode()
+        assert reader.read(head + body[length:], len(head)) is None
 
     def test_do_not_keep_what_stands_behind_the_inputs(self):
         reader = LayoutReader(revision())

@@ -31,6 +31,7 @@ _MOST_COLUMNS = 256  # compiling takes about 0.1 ms for each, in which nothing e
 _MOST_LAYOUTS = 4
 _MOST_COUNTED = 64
 _MOST_HEAD_BYTES = 4096
+_MOST_RAW_BYTES = 2**30  # of one input; `struct` does not take just any number
 _MOST_FORMATS = 256
 _OFTEN = 16
 _INT64 = DATATYPES["INT64"]
@@ -48,7 +49,7 @@ class _NoSize(msgspec.Struct, gc=False):
 
 
 class _Size(msgspec.Struct, gc=False):
-    binary_data_size: Annotated[int, msgspec.Meta(ge=0)]
+    binary_data_size: Annotated[int, msgspec.Meta(ge=0, le=_MOST_RAW_BYTES)]
 
 
 class LayoutReader:
@@ -139,7 +140,7 @@ class _Layouts:
         self._row = msgspec.defstruct("Row", types, array_like=True, gc=False)
         self._compiled: list[_Layout] = []
         self._counts: dict[Key, int] = {}
-        self._is_new = len(decoder.columns) <= _MOST_COLUMNS
+        self._is_new = 0 < len(decoder.columns) <= _MOST_COLUMNS
 
     def find(self, head: bytes) -> tuple[Any, _Layout] | None:
         """The decoded request and its layout, if that is known."""
