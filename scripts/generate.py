@@ -267,12 +267,22 @@ def _value(value: Any) -> Any:
     raise TypeError(msg)
 
 
+def deployment_schema() -> str:
+    """The JSON schema of a file of deployments."""
+    from ml_platform.contracts.declared import DeclaredState
+
+    schema = DeclaredState.model_json_schema()
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "deployment.yaml"}
+    return json.dumps(schema | head, indent=2, sort_keys=True) + "\n"
+
+
 REFERENCES: dict[str, Callable[[], str]] = {
     "cli.md": cli,
     "settings.md": settings,
     "errors.md": errors,
     "metrics.md": metrics,
     "openapi.json": openapi,
+    "deployment.schema.json": deployment_schema,
 }
 
 

@@ -1,11 +1,14 @@
 """The SDK's entry point."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
+from ml_platform.contracts.declared import DeclaredComparison
+from ml_platform.sdk import declared
 from ml_platform.sdk.config import Connection, resolve
 from ml_platform.sdk.data import Data, Dataset
 from ml_platform.sdk.deployments import Approvals, Deployment, Deployments
@@ -54,6 +57,16 @@ class Platform:
         self.drift = Drift(self._transport)
         self.alerts = Alerts(self._transport)
         self.services = Services(self._transport)
+
+    def compare(self, file: str | Path | Mapping[str, Any]) -> list[DeclaredComparison]:
+        """A file of deployments beside what is live; changes nothing."""
+        return declared.compare(self.deployments, declared.read_state(file))
+
+    def apply(
+        self, file: str | Path | Mapping[str, Any]
+    ) -> list[tuple[DeclaredComparison, Deployment | None]]:
+        """Starts a rollout of each deployment that is not as the file says, and leaves the others alone."""
+        return declared.apply(self.deployments, declared.read_state(file))
 
     @property
     def connection(self) -> Connection:
