@@ -334,6 +334,15 @@ class TestFlowControl:
         assert peer.fault() is None
 
     @in_a_loop
+    async def test_that_the_peer_never_opens_ends_the_call(self, monkeypatch):
+        monkeypatch.setattr(limits, "_STALL_SECONDS", 0.05)
+        peer = Peer(body_seconds=0.02)
+        stream = peer.call(answer_bytes="100000")
+        await peer.eventually(lambda: peer.reset(stream) == E.CANCEL)
+        assert not peer.connection._stalled
+        assert (await peer.answer(peer.call(path=BROKEN))).status == Status.INTERNAL
+
+    @in_a_loop
     async def test_a_peer_that_does_not_read_is_not_read_from(self):
         peer = Peer()
         peer.connection.pause_writing()

@@ -11,12 +11,10 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from ml_platform.inference.handover.journal import SLOT_BYTES
-
 _HEADER: Final = struct.Struct("<Qq")
 _COPY_AT: Final = (64, 160)
 _RING_AT: Final = 256
-RING_BYTES: Final = SLOT_BYTES - _RING_AT
+RING_BYTES: Final = 16 * 1024
 
 
 class Written(NamedTuple):
@@ -39,7 +37,7 @@ def written(slot: memoryview, count: int) -> Written | None:
     if not 0 <= rest <= min(total, RING_BYTES):
         return None
     start = (total - rest) % RING_BYTES
-    ring = slot[_RING_AT:SLOT_BYTES]
+    ring = slot[_RING_AT : _RING_AT + RING_BYTES]
     return Written(
         total, bytes(ring[start : start + rest]) + bytes(ring[: max(start + rest - RING_BYTES, 0)])
     )
@@ -52,7 +50,7 @@ class Tail:
 
     def __init__(self, slot: memoryview) -> None:
         self._slot = slot
-        self._ring = slot[_RING_AT:SLOT_BYTES]
+        self._ring = slot[_RING_AT : _RING_AT + RING_BYTES]
         self._total, self._base = _HEADER.unpack_from(slot, _COPY_AT[slot[0] & 1])
 
     def note(self, data: bytes) -> None:

@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
         }
         grown = frames.window_update(0, WINDOW - frames.DEFAULT_WINDOW)
         self._write(frames.settings(values) + grown)
-        self._sweeper = self._loop.call_later(self._bounds.body_seconds, self._sweep)
+        self._sweep_later(self._bounds.body_seconds)
         self._bounds.connections += 1
         if self._bounds.connections > self._bounds.most:
             self._end(ErrorCode.ENHANCE_YOUR_CALM, "the server has too many connections")
@@ -169,8 +169,8 @@ class Connection(asyncio.Protocol):
             self._rest = b""
             self._end(fault.code, str(fault))
             return
-        if (self._incomplete or self._stalled) and self._sweeper is None:
-            self._sweeper = self._loop.call_later(self._bounds.body_seconds, self._sweep)
+        if self._incomplete:
+            self._sweep_later(self._bounds.body_seconds)
 
     def eof_received(self) -> None:
         """The transport closes itself."""
@@ -237,6 +237,10 @@ class Connection(asyncio.Protocol):
             if stream.task is not None:
                 stream.task.cancel()
 
+    def _sweep_later(self, seconds: float) -> None:
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(seconds, self._sweep)
+
     def _sweep(self) -> None:
         """Ends what has waited for its other side for too long."""
         self._sweeper = None
@@ -250,7 +254,7 @@ class Connection(asyncio.Protocol):
             elif stream.rest is not None and stream.since + _STALL_SECONDS <= now:
                 self._reset(stream, ErrorCode.CANCEL)
         if self._incomplete or self._stalled:
-            self._sweeper = self._loop.call_later(min(self._bounds.body_seconds, 1.0), self._sweep)
+            self._sweep_later(min(self._bounds.body_seconds, 1.0))
 
     # -- frames in
 
@@ -636,6 +640,8 @@ class Connection(asyncio.Protocol):
             stream.rest = memoryview(b"\0" + len(message).to_bytes(4, "big") + message)
             stream.trailers = block
             self._stalled[stream.number] = stream
+            stream.since = self._loop.time()
+            self._sweep_later(self._bounds.body_seconds)
             self._push(stream)
 
     def _cut(self, stream: _Stream) -> bytes:
