@@ -54,7 +54,7 @@ def options(
 def main() -> None:
     """Runs a command and turns what went wrong into a message, a hint and an exit code."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="mlops", standalone_mode=True)
     except KeyboardInterrupt:
         say("interrupted")
         sys.exit(130)
