@@ -12,7 +12,12 @@ import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 
-from ml_platform.integrations.modelbuild import BuildResult, ModelBuilder, inspect_model
+from ml_platform.integrations.modelbuild import (
+    BuildResult,
+    EvaluationFailedError,
+    ModelBuilder,
+    inspect_model,
+)
 from ml_platform.integrations.modelbuild.children import MODEL_WORKER, ChildLimits, workspace
 from ml_platform.integrations.modelbuild.evaluating import rows_request, write_rows
 from ml_platform.kit.environments import EnvironmentCache
@@ -224,3 +229,15 @@ class TestBuilding:
         assert "contract, payment" in (result.reason or "")
         assert result.manifest.metadata["not_converted_because"] == result.reason
         assert (result.manifest.classes, result.manifest.output) == (("No", "Yes"), "probability")
+
+
+class TestEvaluating:
+    def test_a_booster_that_gives_shares_is_judged_as_a_classifier(
+        self, builder: ModelBuilder, boosted: Path
+    ) -> None:
+        found = builder.evaluate(boosted / "xgboost-booster-classes", boosted / "customers.parquet", "plan")
+        assert (found.task, found.rows) == ("classification", 1200)
+        assert set(found.metrics) == {"accuracy", "f1", "precision", "recall", "log_loss"}
+        assert found.metrics["accuracy"] > 0.8
+        with pytest.raises(EvaluationFailedError, match="gives 3 values for a row"):
+            builder.evaluate(boosted / "xgboost-booster-classes", boosted / "customers.parquet", "spend")

@@ -169,6 +169,9 @@ def score(request: dict[str, Any]) -> dict[str, Any]:
         raise Unsuitable(f"the model gave {len(prediction)} predictions for {len(label)} rows")
     distinct = sorted(set(label.tolist()), key=str)
     classes = request["classes"]
+    if prediction.ndim > 1:
+        classes, probabilities = _shares_by_place(label, prediction)
+        prediction = prediction.argmax(axis=1)
     numeric_answers = prediction.dtype.kind == "f" and label.dtype.kind in "biuf"
     if classes is None and (request["task"] == "regression" or (numeric_answers and len(distinct) > 2)):
         metrics = _finite(_regression(label, prediction))
@@ -243,6 +246,22 @@ def _of_classes(truth: Any, answers: Any, positive: str | None) -> Callable[[Any
         return found
 
     return measure
+
+
+def _shares_by_place(label: Any, answers: Any) -> tuple[list[int], Any]:
+    """The classes of a model without any of its own, such as a booster, and their probabilities.
+
+    Raises:
+        Unsuitable: the answers are no probabilities, or the label does not count their places.
+    """
+    width = answers.shape[1] if answers.ndim == 2 else 0
+    sums_up = width > 1 and answers.min() >= 0 and np.allclose(answers.sum(axis=1), 1.0, atol=1e-3)
+    if not sums_up or label.dtype.kind not in "biu" or label.min() < 0 or label.max() >= width:
+        raise Unsuitable(
+            f"the model gives {width} values for a row, which have no metrics unless they are the "
+            f"probabilities of labels from 0 to {width - 1}"
+        )
+    return list(range(width)), answers.astype(np.float64)
 
 
 def _regression(label: Any, prediction: Any) -> dict[str, Any]:
