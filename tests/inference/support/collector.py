@@ -47,6 +47,7 @@ class Collector:
         self.posts = 0
         self.answer: Callable[[], int] = lambda: 200
         self.rejects = 0
+        self.hangs_up = False
         self.free = threading.Event()
         self.free.set()
         self._lock = threading.Lock()
@@ -116,6 +117,7 @@ class Collector:
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+                self.close_connection = collector.hangs_up  # without a word of it, as idle ones are closed
 
             def handle(self) -> None:
                 with contextlib.suppress(ConnectionError):  # the sender was killed, or has given up

@@ -98,6 +98,14 @@ class TestSending:
         eventually(collector.roots, "the span")
         eventually(lambda: made.counts == TraceCounts(exported=1, failures=2), "the counts")
 
+    def test_a_connection_that_was_closed_meanwhile_is_no_failure(self, start, collector, make_traced):
+        collector.hangs_up = True
+        made = start(collector.url)
+        for number in (1, 2, 3):
+            made.send([make_traced(number)])
+            eventually(lambda number=number: made.counts.exported == number, "the span")
+        assert made.counts == TraceCounts(exported=3)
+
     def test_a_refusal_is_final_and_counted(self, start, collector, make_traced):
         collector.answer = lambda: 400
         made = start(collector.url)

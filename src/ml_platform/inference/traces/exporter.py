@@ -64,17 +64,18 @@ class Collector:
         self._problem = ""
 
     def post(self, body: bytes, deadline: Callable[[], float], wait: Callable[[float], object]) -> bool:
-        """Whether it took the body, before the deadline or at the first try. Raises nothing."""
+        """Whether it took the body, before the deadline or at the first try."""
         body = gzip.compress(body, 1) if self._gzip else body
         pause = _FIRST_PAUSE
         while True:
+            reused = self._connection is not None
             try:
                 status, after = self._try(body, max(0.1, min(_TIMEOUT, deadline() - time.monotonic())))
             except (OSError, http.client.HTTPException) as error:
                 self._drop_connection()
-                self._failed(
-                    type(error).__name__ + (f": {error.strerror}" if isinstance(error, OSError) else "")
-                )
+                if reused and not isinstance(error, TimeoutError):
+                    continue  # it was closed meanwhile, as idle ones are
+                self._failed(f"{type(error).__name__}: {error}"[:300])
                 after = None
             else:
                 if status < 300:

@@ -42,10 +42,8 @@ def standard_settings(environ: Mapping[str, str]) -> dict[str, str]:
     given = {
         name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip()
     }
-    if (
-        given.get("OTEL_SDK_DISABLED", "").lower() == "true"
-        or given.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
-    ):
+    exporters = [name.strip() for name in given.get("OTEL_TRACES_EXPORTER", "otlp").split(",")]
+    if given.get("OTEL_SDK_DISABLED", "").lower() == "true" or "otlp" not in exporters:
         return {}
     address = _of_exporter(given, "ENDPOINT")
     found = {
