@@ -61,6 +61,7 @@ class TestHelp:
             ("login",),
             ("jobs", "logs"),
             ("datasets", "download"),
+            ("audit", "export"),
             ("demo",),
         }
         for path, command in ALL.items():
