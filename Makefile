@@ -18,7 +18,7 @@ ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform and look at its times.
 WHOLE := tests/server/test_openapi_fuzz.py tests/e2e
 
-.PHONY: help setup demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-models bench-serving openapi migration soak-inference tamper-audit clean
+.PHONY: help setup demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-serving openapi migration soak-inference tamper-audit clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ bench-api: $(READY) ## Measure the API under 100 users
 
 bench-tracking: $(READY) ## Measure tracking beside a stock MLflow server
 	@$(RUN)/python benchmarks/tracking/run.py
+
+bench-isolation: $(READY) ## Measure what a model's callers notice of models that go wrong beside it
+	@PYTHONPATH=. $(RUN)/python benchmarks/isolation/run.py $(BENCH_ARGS)
 
 bench-models: $(READY) ## Measure 200 models in one inference server beside one
 	@$(RUN)/python benchmarks/models/run.py
