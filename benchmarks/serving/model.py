@@ -155,5 +155,7 @@ def _isolated(place: Path, onnx: BundleManifest) -> None:
         for path in sorted(bundle.rglob("*"))
         if path.is_file()
     }
-    manifest = msgspec.structs.replace(onnx, runtime="pyfunc", onnx=None, parity=None, files=files)
+    manifest = msgspec.structs.replace(
+        onnx, runtime="pyfunc", onnx=None, parity=None, explain=None, files=files
+    )
     (bundle / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
