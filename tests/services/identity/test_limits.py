@@ -1,5 +1,6 @@
 """Limits of keys and teams: who sets them, and how the inference servers learn of them."""
 
+from tests.support.crash import eventually
 from tests.support.platform import RunningPlatform
 
 
@@ -16,10 +17,17 @@ class TestLimits:
         assert key["requests_per_second"] == 50
         limited = platform.admin.patch(f"/teams/{team}", json={"requests_per_second": 200})
         assert (limited.status_code, limited.json()["requests_per_second"]) == (200, 200)
-        known = serving_keys(platform)[key["key_id"]]
-        assert (known["requests_per_second"], known["team_requests_per_second"]) == (50, 200)
+
+        def reaches(expected: tuple[float, float | None]) -> None:
+            def there() -> bool:
+                known = serving_keys(platform).get(key["key_id"], {})
+                return (known.get("requests_per_second"), known.get("team_requests_per_second")) == expected
+
+            eventually(there, what=f"limits of {expected} in the snapshot")
+
+        reaches((50, 200))
         platform.admin.patch(f"/teams/{team}", json={"requests_per_second": None})
-        assert serving_keys(platform)[key["key_id"]]["team_requests_per_second"] is None
+        reaches((50, None))
 
     def test_what_an_update_leaves_out_stays(self, platform: RunningPlatform) -> None:
         team = platform.new_team()
