@@ -313,7 +313,7 @@ class TestReminders:
                 return 1
 
         monkeypatch.setattr(bench.platform.runtime.components.get(RolloutParts), "notifier", Teller())
-        rule = replace(RULES[RiskLevel.MEDIUM], within=timedelta(seconds=2))
+        rule = replace(RULES[RiskLevel.MEDIUM], within=timedelta(seconds=4))
         monkeypatch.setitem(RULES, RiskLevel.MEDIUM, rule)  # type: ignore[arg-type]
         bench.plant("plain")
         bench.assess("plain", MEDIUM)
