@@ -127,7 +127,11 @@ class Fuzzer:
         body = None
         if "json" in kind:
             try:
-                body = json.loads(answer.content, parse_constant=_refuse)
+                if kind.startswith("application/x-ndjson"):
+                    for line in answer.content.splitlines():
+                        json.loads(line, parse_constant=_refuse)
+                else:
+                    body = json.loads(answer.content, parse_constant=_refuse)
             except ValueError as error:
                 return f"not strict JSON: {error}"
         if answer.status_code < 400:
