@@ -4,9 +4,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from ml_platform.contracts.base import Name, RequestModel, ResponseModel, Slug
+from ml_platform.contracts.base import Moment, Name, RequestModel, ResponseModel, Slug
 from ml_platform.contracts.governance import ApprovalRequirement, RiskLevel
 
 
@@ -336,5 +336,5 @@ class DeploymentAsOf(ResponseModel):
 class DeploymentRestore(RequestModel):
     """Goes back to what was live at a moment, through the same gates as any deployment."""
 
-    at: AwareDatetime = Field(examples=["2026-03-01T12:00:00Z"])
+    at: Moment = Field(examples=["2026-03-01T12:00:00Z"])
     justification: Name | None = Field(default=None, description="Shown to the approvers")

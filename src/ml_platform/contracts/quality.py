@@ -1,11 +1,10 @@
 """Ground truth that arrives after the predictions, and how good they were in its light."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import (
-    AwareDatetime,
     Field,
     StrictBool,
     StrictFloat,
@@ -14,15 +13,12 @@ from pydantic import (
     model_validator,
 )
 
-from ml_platform.contracts.base import Name, RequestModel, ResponseModel
+from ml_platform.contracts.base import Moment, Name, RequestModel, ResponseModel
 
 MOST_RECORDS = 10_000
 
 _Integer = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
 Label = StrictBool | _Integer | StrictFloat | Name
-Moment = Annotated[
-    AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))
-]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
 
 

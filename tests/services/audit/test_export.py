@@ -252,4 +252,5 @@ class TestOverTheApi:
             "items"
         ]
         assert newest not in before
-        assert platform.admin.get("/audit/events?since=2026-03-01T12:00:00").status_code == 422
+        for odd in ("2026-03-01T12:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "soon"):
+            assert platform.admin.get("/audit/events", params={"since": odd}).status_code == 422, odd

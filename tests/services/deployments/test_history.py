@@ -72,7 +72,11 @@ class TestAsOf:
         assert again.status_code == 409
         nothing = bench.engineer.client.post(url, json={"at": before.isoformat()})
         assert nothing.status_code == 404
-        for body in ({"at": "2026-03-01T12:00:00"}, {"at": "yesterday"}, {}):
+        odd = ["2026-03-01T12:00:00", "yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+        for moment in odd:
+            look = f"/deployments/{accepted['deployment_id']}/as-of"
+            assert bench.engineer.client.get(look, params={"at": moment}).status_code == 422, moment
+        for body in (*({"at": moment} for moment in odd), {}):
             assert bench.engineer.client.post(url, json=body).status_code == 422
         scientist = bench.person("data_scientist")
         assert scientist.client.post(url, json={"at": first.isoformat()}).status_code == 403

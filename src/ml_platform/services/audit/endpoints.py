@@ -1,15 +1,13 @@
 """Routes of the audit log."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
 from fastapi.responses import StreamingResponse
 
 from ml_platform.contracts.audit import AuditEvent, AuditKey, AuditVerification
-from ml_platform.contracts.base import Page
+from ml_platform.contracts.base import Moment, Page
 from ml_platform.contracts.identity import Permission
-from ml_platform.kit.errors import BadInputError
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, number_cursor
 from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.audit.export import AuditExporter
@@ -28,10 +26,8 @@ def list_events(
     resource: Filter = None,
     actor: Filter = None,
     kind: Annotated[Filter, Query(description="Of the resource, such as `deployment`")] = None,
-    since: Annotated[datetime | None, Query(description="With its time zone; this moment included")] = None,
-    until: Annotated[
-        datetime | None, Query(description="With its time zone; this moment not included")
-    ] = None,
+    since: Annotated[Moment | None, Query(description="With its time zone; this moment included")] = None,
+    until: Annotated[Moment | None, Query(description="With its time zone; this moment not included")] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[AuditEvent]:
@@ -41,8 +37,8 @@ def list_events(
         resource=resource,
         actor=actor,
         kind=kind,
-        since=_aware("since", since),
-        until=_aware("until", until),
+        since=since,
+        until=until,
         before=number_cursor(cursor) if cursor else None,
         limit=limit + 1,
     )
@@ -87,9 +83,3 @@ def export(
     team_id = None if work.actor.admin else work.team_id
     work.close()  # the stream reads in a transaction of its own
     return StreamingResponse(exporter.lines(team_id=team_id, first=first), media_type="application/x-ndjson")
-
-
-def _aware(name: str, moment: datetime | None) -> datetime | None:
-    if moment is not None and moment.tzinfo is None:
-        raise BadInputError.of(name, "expected a time with its time zone, such as 2026-03-01T12:00:00Z")
-    return moment.astimezone(UTC) if moment is not None else None

@@ -4,10 +4,9 @@ from typing import Annotated
 
 from fastapi import Path as PathParam
 from fastapi import Query, Request, Response
-from pydantic import AwareDatetime
 from starlette.concurrency import run_in_threadpool
 
-from ml_platform.contracts.base import Page, Slug
+from ml_platform.contracts.base import Moment, Page, Slug
 from ml_platform.contracts.deployments import (
     Deployment,
     DeploymentAccepted,
@@ -176,7 +175,7 @@ def retire(
 def as_of(
     deployment_id: DeploymentId,
     work: Annotated[Work, requires(Permission.READ)],
-    at: Annotated[AwareDatetime, Query(description="Such as 2026-03-01T12:00:00Z")],
+    at: Annotated[Moment, Query(description="Such as 2026-03-01T12:00:00Z")],
 ) -> DeploymentAsOf:
     """What was live at a moment, since when, and on whose approval; the audit log says so."""
     return DeploymentHistory(work).as_of(deployment_id, at)
