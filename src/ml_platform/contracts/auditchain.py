@@ -10,7 +10,7 @@ see stands there as its digest, so that the chain can be checked all the same.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,21 @@ _FIELDS = {
 }
 _MOST_FINDINGS = 100
 
-SignedBy = Callable[[str, bytes, str], bool]
-"""Whether a public key (hexadecimal) made a signature (hexadecimal) of a message."""
+
+def signed_by(public_key: str, message: bytes, seal: str) -> bool:
+    """Whether a public key made a signature; both in hexadecimal, nonsense is no signature.
+
+    Raises:
+        ImportError: the package `cryptography` is not there, which who only calls the platform need not have.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(bytes.fromhex(seal), message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def event_digest(event: Mapping[str, Any]) -> str:
@@ -77,23 +90,22 @@ class Manifest:
         return json.dumps(["export", *parts, self.checkpoints], separators=(",", ":")).encode()
 
 
-def verify_export(
-    lines: Iterable[str], signed_by: SignedBy, public_key: str | None = None
-) -> AuditVerification:
+def verify_export(lines: Iterable[str], public_key: str | None = None) -> AuditVerification:
     """Checks an export with nothing but itself, in one pass with flat memory.
 
     Args:
         lines: of the export.
-        signed_by: checks Ed25519 signatures.
         public_key: the installation's, from a source that one trusts; without it the export's own is taken,
             which shows that the export is whole, but not whose it is.
+
+    Raises:
+        ImportError: see `signed_by`.
     """
-    return _Reader(signed_by, public_key).read(lines)
+    return _Reader(public_key).read(lines)
 
 
 class _Reader:
-    def __init__(self, signed_by: SignedBy, public_key: str | None) -> None:
-        self._signed_by = signed_by
+    def __init__(self, public_key: str | None) -> None:
         self._trusted = public_key
         self._key = ""
         self._findings: list[AuditFinding] = []
@@ -177,7 +189,7 @@ class _Reader:
             self._find("malformed", "a checkpoint lacks its number")
             return
         self._seen.add_checkpoint(sequence, seen, seal)
-        if not self._signed_by(self._key, head_message(sequence, seen), seal):
+        if not signed_by(self._key, head_message(sequence, seen), seal):
             self._find("checkpoint_mismatch", f"the seal of the checkpoint at {sequence} is broken", sequence)
         elif (sequence, seen) != (self._seen.sequence, self._seen.last):
             self._find(
@@ -187,7 +199,7 @@ class _Reader:
     def _close(self, footer: dict[str, Any] | None) -> None:
         if footer is None:
             self._find("truncated", "the export has no footer: its end was cut off")
-        elif not self._signed_by(self._key, self._seen.message(), str(footer.get("seal"))):
+        elif not signed_by(self._key, self._seen.message(), str(footer.get("seal"))):
             detail = (
                 "the signature does not fit what the export holds: something was changed, added or left out"
             )

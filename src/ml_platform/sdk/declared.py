@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from ml_platform.contracts.declared import (
@@ -16,28 +15,13 @@ from ml_platform.contracts.declared import (
 )
 from ml_platform.contracts.deployments import Deployment as DeploymentData
 from ml_platform.contracts.deployments import RolloutStatus
+from ml_platform.contracts.plainyaml import load_plain
 from ml_platform.sdk.deployments import Deployment, Deployments
 from ml_platform.sdk.errors import InvalidInputError
 
 _MOST_BYTES = 1024 * 1024
 _COMPARED = ("replicas", "auto_scale", "max_replicas")
 _UNDER_WAY = frozenset({RolloutStatus.RUNNING, RolloutStatus.PENDING_APPROVAL, RolloutStatus.CANARY})
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values alone, each name once: anchors would let a small file grow without bound."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("anchors and aliases are not taken")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f"{twice!r} stands there twice")
-        return super().construct_mapping(node, deep)
 
 
 def read_state(source: str | Path | Mapping[str, Any]) -> DeclaredState:
@@ -53,9 +37,9 @@ def read_state(source: str | Path | Mapping[str, Any]) -> DeclaredState:
         try:
             if path.stat().st_size > _MOST_BYTES:
                 raise InvalidInputError(f"{path} is larger than {_MOST_BYTES} bytes")
-            given = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-            raise InvalidInputError(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from None
+            given = load_plain(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InvalidInputError(f"{path} cannot be read: {error}") from None
     try:
         return DeclaredState.model_validate(given)
     except ValidationError as error:

@@ -44,8 +44,17 @@ class TestInspecting:
         "line", ["model_path: ../x", "data: /etc", "code: a/../../b", "data: file:///etc", "data: ~/x"]
     )
     def test_a_path_that_leads_outside(self, model: Path, line: str) -> None:
-        (model / "MLmodel").write_text(GOOD + f"    {line}\n" + SIGNATURE)
+        key = line.partition(":")[0]
+        others = "".join(
+            kept for kept in GOOD.splitlines(keepends=True) if kept.strip().partition(":")[0] != key
+        )
+        (model / "MLmodel").write_text(others + f"    {line}\n" + SIGNATURE)
         with pytest.raises(ModelRefusedError, match="outside"):
+            inspect_model(model)
+
+    def test_a_name_that_comes_twice(self, model: Path) -> None:
+        (model / "MLmodel").write_text(GOOD + "    model_path: another.pkl\n" + SIGNATURE)
+        with pytest.raises(ModelRefusedError, match="'model_path' stands there twice"):
             inspect_model(model)
 
     def test_a_link(self, model: Path) -> None:

@@ -42,7 +42,7 @@ def copy(tmp_path: Path):
 
 
 def ids(advisories: OsvAdvisories, package: str, version: str) -> list[str]:
-    return [item.advisory_id for item in advisories.find(package, version)]
+    return [item.advisory_id for item in advisories.find((package, version))]
 
 
 class TestFinding:
@@ -51,7 +51,7 @@ class TestFinding:
         [("0.1", True), ("2.9.1", True), ("2.9.2rc1", True), ("2.9.2", False), ("3.0", False)],
     )
     def test_before_the_fix(self, copy, version: str, affected: bool) -> None:
-        [*found] = copy(PATH).find("mlflow", version)
+        [*found] = copy(PATH).find(("mlflow", version))
         assert bool(found) is affected
         if found:
             assert (found[0].severity, found[0].fixed_in) == ("CRITICAL", "2.9.2")
@@ -103,18 +103,31 @@ class TestReading:
         os.utime(tmp_path / "advisories.json", (1, 1))
         assert ids(advisories, "mlflow", "1.0") == ["GHSA-1"]
 
-    @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 100_000, b"PK\x03\x04 no archive"])
+    def test_a_file_that_changes_inside_a_directory_is_read_again(self, tmp_path: Path) -> None:
+        directory = tmp_path / "osv"
+        directory.mkdir()
+        (directory / "all.json").write_text("[]")
+        advisories = OsvAdvisories(directory)
+        assert ids(advisories, "mlflow", "1.0") == []
+        (directory / "all.json").write_text(json.dumps([PATH]))
+        assert ids(advisories, "mlflow", "1.0") == ["GHSA-1"]
+
+    def test_a_directory_without_any_is_not_passed_off_as_clean(self, tmp_path: Path) -> None:
+        with pytest.raises(UnavailableError):
+            OsvAdvisories(tmp_path).find(("mlflow", "1.0"))
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"PK\x03\x04 no archive"])
     def test_what_cannot_be_read_is_not_passed_off_as_clean(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "broken").write_bytes(content)
         for name in ("broken", "nowhere"):
             with pytest.raises(UnavailableError):
-                OsvAdvisories(tmp_path / name).find("mlflow", "1.0")
+                OsvAdvisories(tmp_path / name).find(("mlflow", "1.0"))
 
     def test_an_archive_that_unpacks_to_too_much_is_refused(self, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("a.json", b" " * 9_000_000)
         with pytest.raises(UnavailableError):
-            OsvAdvisories(tmp_path / "bomb.zip").find("mlflow", "1.0")
+            OsvAdvisories(tmp_path / "bomb.zip").find(("mlflow", "1.0"))
 
 
 class TestRequirements:

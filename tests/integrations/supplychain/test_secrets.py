@@ -43,6 +43,7 @@ def test_each_kind_is_found_in_text_and_between_bytes(tmp_path: Path, kind: str)
     [
         "postgresql://user:password@localhost/x",
         "redis://{user}:{password}@host",
+        "redis://user:xxxxx@host and amqp://me:***@host",
         "https://docs.python.org/3/library/os.html",
         "s3://bucket/key@version",
         "sk-learn and AKIA are words; sha256:" + "0123456789abcdef" * 4,
@@ -53,6 +54,19 @@ def test_each_kind_is_found_in_text_and_between_bytes(tmp_path: Path, kind: str)
 def test_what_is_no_secret_is_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "notes.md").write_text(text)
     assert find_secrets(tmp_path) == ([], True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://ml:" + "hunter22@db.example.com/x  # an example",
+        "a = 'redis://user:password@h'; b = 'redis://ml:" + "xhunter22@h'",
+    ],
+)
+def test_what_stands_beside_it_hides_no_password(tmp_path: Path, text: str) -> None:
+    (tmp_path / "notes.md").write_text(text)
+    [found], _ = find_secrets(tmp_path)
+    assert found.kind == "password in an address"
 
 
 def test_links_are_not_followed_and_large_files_are_said_to_be_seen_in_part(tmp_path: Path) -> None:

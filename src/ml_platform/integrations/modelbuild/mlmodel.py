@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
 from ml_platform.contracts.bundles import Column, ColumnType, Signature
+from ml_platform.contracts.plainyaml import load_plain
 from ml_platform.integrations.modelbuild.errors import ModelRefusedError
 
 MAX_MLMODEL_BYTES = 4 * 1024**2
@@ -125,19 +124,10 @@ def _read(model_dir: Path, name: str, limit: int) -> str:
         raise ModelRefusedError(f"{name} is not UTF-8 text") from error
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases: a few lines of them unfold to billions of values."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise ModelRefusedError("MLmodel holds YAML aliases, which are not allowed")
-        return super().compose_node(parent, index)
-
-
 def _load_yaml(text: str) -> dict[str, Any]:
     try:
-        document = yaml.load(text, _PlainLoader)  # noqa: S506 - a SafeLoader, made stricter
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        document = load_plain(text)
+    except ValueError as error:
         raise ModelRefusedError(f"MLmodel is not readable YAML: {str(error)[:200]}") from error
     if not isinstance(document, dict):
         raise ModelRefusedError("MLmodel is no mapping")

@@ -54,8 +54,12 @@ class OsvAdvisories:
         """When the copy was last changed; raises UnavailableError when it is not there."""
         return datetime.fromtimestamp(self._state()[0], UTC)
 
-    def find(self, package: str, version: str) -> list[Advisory]:
-        """The advisories that affect a version, the gravest first; raises UnavailableError without a copy."""
+    def find(self, *pinned: tuple[str, str]) -> list[Advisory]:
+        """The advisories that affect packages of these versions, the gravest first.
+
+        Raises:
+            UnavailableError: the copy is not there, cannot be read, or holds nothing.
+        """
         index = self._current()
         found = [
             Advisory(
@@ -67,10 +71,11 @@ class OsvAdvisories:
                 summary=item.summary,
                 fixed_in=_fixed_in(item, version),
             )
+            for package, version in pinned
             for item in index.get(canonicalize_name(package), ())
             if _affects(item, version)
         ]
-        return sorted(found, key=lambda item: (_rank(item.severity), item.advisory_id))
+        return sorted(found, key=lambda item: (_rank(item.severity), item.package, item.advisory_id))
 
     def _current(self) -> dict[str, list[_Affected]]:
         with self._lock:
@@ -82,12 +87,12 @@ class OsvAdvisories:
 
     def _state(self) -> tuple[float, int]:
         try:
-            found = self._source.stat()
+            found = [file.stat() for file in (self._source, *_files(self._source))]
         except OSError as error:
             raise UnavailableError(
                 f"the advisory source {self._source.name} is not there", hint="check the setting advisories"
             ) from error
-        return found.st_mtime, found.st_size
+        return max(item.st_mtime for item in found), sum(item.st_size for item in found)
 
 
 def _rank(severity: str) -> int:
@@ -112,8 +117,11 @@ def _read(source: Path) -> dict[str, list[_Affected]]:
 
 def _records(source: Path) -> Iterator[Any]:
     if source.is_dir():
-        for file in sorted(source.glob("*.json*")):
-            yield from _parsed(_bounded(file.read_bytes() if file.stat().st_size < _MOST_BYTES else b""))
+        files = _files(source)
+        if not files:
+            raise ValueError("the directory holds no JSON files")
+        for file in files:
+            yield from _parsed(_content(file))
     elif zipfile.is_zipfile(source):
         total = 0
         with zipfile.ZipFile(source) as archive:
@@ -124,13 +132,20 @@ def _records(source: Path) -> Iterator[Any]:
                 if entry.filename.endswith(".json"):
                     yield json.loads(archive.read(entry))
     else:
-        yield from _parsed(_bounded(source.read_bytes()))
+        yield from _parsed(_content(source))
 
 
-def _bounded(data: bytes) -> bytes:
-    if len(data) > _MOST_BYTES:
-        raise ValueError("the file is larger than allowed")
-    return data
+def _files(source: Path) -> list[Path]:
+    """The files of a directory that are read; none for a single file."""
+    return sorted(source.glob("*.json*")) if source.is_dir() else []
+
+
+def _content(file: Path) -> bytes:
+    """A file's bytes. One that is empty is a copy that went wrong, and no sign that nothing is known."""
+    size = file.stat().st_size
+    if not 0 < size <= _MOST_BYTES:
+        raise ValueError(f"{file.name} is empty, or larger than {_MOST_BYTES} bytes")
+    return file.read_bytes()
 
 
 def _parsed(data: bytes) -> Iterator[Any]:

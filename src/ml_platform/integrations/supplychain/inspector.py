@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from ml_platform.integrations.supplychain.advisories import OsvAdvisories
 from ml_platform.integrations.supplychain.secrets import find_secrets
 from ml_platform.kit.clock import rfc3339
-from ml_platform.services.deployments import Advisory, AdvisoryReport, DeployableVersion, SecretFinding
+from ml_platform.services.deployments import AdvisoryReport, DeployableVersion, SecretFinding
 
 _SPEC = "1.6"
 
@@ -30,16 +30,13 @@ class SupplyChainInspector:
         if self._advisories is None:
             return AdvisoryReport(scanned=False, note="not scanned: the setting advisories names no source")
         pinned, loose = _pins(requirements)
-        found: list[Advisory] = []
-        for name, version in pinned:
-            found += self._advisories.find(name, version)
         return AdvisoryReport(
             scanned=True,
             source=self._advisories.name,
             source_modified=rfc3339(self._advisories.modified()),
             packages=len(pinned),
             not_pinned=tuple(loose),
-            found=tuple(found),
+            found=tuple(self._advisories.find(*pinned)),
         )
 
     def find_secrets(self, directory: Path) -> tuple[Sequence[SecretFinding], bool]:

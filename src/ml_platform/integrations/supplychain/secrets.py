@@ -28,18 +28,11 @@ _KINDS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("key of this platform", re.compile(rb"\bmlops_[0-9a-z]{10,40}_[0-9A-Za-z_-]{30,}")),
     (
         "password in an address",
-        re.compile(rb"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"']{1,100}:[^\s/:@\"'{$<]{3,200}@"),
+        re.compile(rb"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"']{1,100}:(?P<password>[^\s/:@\"'{$<]{3,200})@"),
     ),
 )
-_PLACEHOLDERS = (
-    b"user:password@",
-    b"user:pass@",
-    b"username:password@",
-    b":xxx",
-    b":***",
-    b":secret@",
-    b"example",
-)
+_PLACEHOLDERS = frozenset({b"password", b"passwd", b"pass", b"pwd", b"secret"})
+"""What stands for a password in examples, the whole of it; so do rows of x and of asterisks."""
 
 
 def find_secrets(directory: Path) -> tuple[list[SecretFinding], bool]:
@@ -72,8 +65,12 @@ def _files(directory: Path) -> Iterator[Path]:
 def _in(content: bytes, path: str) -> Iterator[SecretFinding]:
     for kind, pattern in _KINDS:
         for match in pattern.finditer(content):
-            line = content[content.rfind(b"\n", 0, match.start()) + 1 : match.end() + 40]
-            if kind == "password in an address" and any(mark in line.lower() for mark in _PLACEHOLDERS):
+            if _stands_for_one(match.groupdict().get("password")):
                 continue
             yield SecretFinding(path=path, line=content.count(b"\n", 0, match.start()) + 1, kind=kind)
             break  # one of a kind in a file is enough to stop, and to be looked for
+
+
+def _stands_for_one(password: bytes | None) -> bool:
+    """Whether a password is none but a word for one."""
+    return password is not None and (password.lower() in _PLACEHOLDERS or not password.lower().strip(b"x*"))

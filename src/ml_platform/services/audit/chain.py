@@ -10,8 +10,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -22,6 +21,7 @@ from ml_platform.contracts.auditchain import (
     event_digest,
     head_message,
     link,
+    signed_by,
 )
 from ml_platform.kit.clock import rfc3339
 from ml_platform.kit.strictjson import dumps, finite
@@ -71,15 +71,6 @@ class AuditChain:
     def seal_export(self, manifest: Manifest) -> str:
         """The signature of an export."""
         return self._key.sign(manifest.message()).hex()
-
-
-def signed_by(public_key: str, message: bytes, seal: str) -> bool:
-    """Whether a public key made a signature; both in hexadecimal, nonsense is no signature."""
-    try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(bytes.fromhex(seal), message)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def fields_of(row: AuditEventRow) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Reading the audit log."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import select
@@ -49,21 +50,18 @@ class AuditService:
             query = query.where(AuditEventRow.at < until)
         return [AuditEvent.model_validate(row) for row in self._work.session.scalars(query)]
 
-    def last_traffic(self, deployment_id: str, at: datetime) -> AuditEvent | None:
-        """The last change of a deployment's traffic until then; None when there was none yet."""
+    def last_event(self, resource_id: str, actions: Collection[str], at: datetime) -> AuditEvent | None:
+        """The last of these actions on a resource of the team until then; None when there was none."""
         query = (
             select(AuditEventRow)
             .where(
                 AuditEventRow.team_id == self._work.team_id,
-                AuditEventRow.resource_id == deployment_id,
-                AuditEventRow.resource_kind == "deployment",
+                AuditEventRow.resource_id == resource_id,
+                AuditEventRow.action.in_(sorted(actions)),
                 AuditEventRow.at <= at,
             )
             .order_by(AuditEventRow.sequence.desc())
+            .limit(1)
         )
-        for row in self._work.session.scalars(query.execution_options(yield_per=50)):
-            if "traffic" in (row.after or {}):
-                return AuditEvent.model_validate(row)
-            if row.action == "deployment.retire":
-                return AuditEvent.model_validate(row)
-        return None
+        row = self._work.session.scalars(query).first()
+        return AuditEvent.model_validate(row) if row is not None else None

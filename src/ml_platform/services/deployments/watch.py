@@ -74,12 +74,15 @@ class RollbackWatch:
 
     def run(self) -> list[str]:
         """One look; the ids of the deployments that were rolled back."""
+        serving = self._serving()
+        if not serving:
+            return []
         try:
             short, long = (self._parts.plane.metrics(seconds) for seconds in (SHORT_SECONDS, LONG_SECONDS))
         except UnavailableError:
             return []  # nothing is known, so nothing is decided
         done = []
-        for deployment, revision in self._serving():
+        for deployment, revision in serving:
             trouble = self._trouble(revision, short, long)
             if trouble is None:
                 continue

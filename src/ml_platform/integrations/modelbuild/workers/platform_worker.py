@@ -18,6 +18,7 @@ from ml_platform.contracts.bundles import (
     MANIFEST_NAME,
     ONNX_FILE,
     BundleManifest,
+    FoldedGraph,
     decode_manifest,
 )
 
@@ -99,10 +100,15 @@ def graph(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def folded(request: dict[str, Any]) -> dict[str, Any]:
-    """Writes the folded graph beside the bundle's own, if there is one and it answers every row the same."""
+    """Writes the folded graph beside the bundle's own, if there is one and it answers every row the same.
+
+    Rows are encoded by the very code that serves.
+    """
+    import msgspec
     import onnx
     import onnxruntime
 
+    from ml_platform.inference.runtimes.feeding import FoldedFeeder
     from ml_platform.integrations.modelbuild.workers.folding import fold
 
     bundle = Path(request["bundle"])
@@ -125,31 +131,13 @@ def folded(request: dict[str, Any]) -> dict[str, Any]:
     ]
     with np.load(request["rows"], allow_pickle=False) as arrays:
         feed = _feed(sessions[0], manifest, arrays)
-    expected, answers = (
-        sessions[0].run(wanted, feed),
-        sessions[1].run(wanted, _matrices(filling, names, feed)),
-    )
+    cells = list(zip(*(feed[name][:, 0].tolist() for name in names), strict=True))
+    encoder = FoldedFeeder(msgspec.convert({"file": FOLDED_FILE, **filling}, FoldedGraph))
+    expected, answers = sessions[0].run(wanted, feed), sessions[1].run(wanted, encoder.many(cells))
     if not all(_same(a, b) for a, b in zip(expected, answers, strict=True)):
         raise Unsuitable("folded it does not give the same answers")
     (bundle / FOLDED_FILE).write_bytes(data)
     return filling
-
-
-def _matrices(filling: dict[str, Any], names: list[str], feed: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of a folded graph out of those of the whole one."""
-    columns = [feed[name][:, 0] for name in names]
-    wide = np.zeros((len(columns[0]), sum(item["width"] for item in filling["inputs"])), dtype=np.float32)
-    for cell in filling["cells"]:
-        values = columns[cell["column"]]
-        if not cell["categories"]:
-            wide[:, cell["at"]] = values
-        for position, category in enumerate(cell["categories"]):
-            wide[:, cell["at"] + position] = values == category
-    ends = np.cumsum([item["width"] for item in filling["inputs"]])
-    parts = np.split(wide, ends[:-1], axis=1)
-    return {
-        item["name"]: np.ascontiguousarray(part) for item, part in zip(filling["inputs"], parts, strict=True)
-    }
 
 
 def _same(expected: Any, answer: Any) -> bool:
@@ -197,7 +185,7 @@ def _slices(request: dict[str, Any], measure: Callable[[Any], dict[str, float]])
     schema = pq.ParquetFile(path).schema_arrow
     found: dict[str, Any] = {}
     for field in schema:
-        if field.name == request["label"] or len(found) >= MOST_SLICED_COLUMNS:
+        if field.name == request["label"] or not _sliceable(field.type) or len(found) >= MOST_SLICED_COLUMNS:
             continue
         groups = _groups(_from_parquet(path, [field.name], None)[0])
         if groups:
@@ -207,24 +195,28 @@ def _slices(request: dict[str, Any], measure: Callable[[Any], dict[str, float]])
     return found
 
 
+def _sliceable(kind: Any) -> bool:
+    """Whether a column of this type can have few values, so that others are not read at all."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return any(
+        fits(kind) for fits in (types.is_string, types.is_large_string, types.is_boolean, types.is_integer)
+    )
+
+
 def _groups(cells: Any) -> dict[str, Any]:
-    """The rows of each value, as masks; empty for a column of one value or of many, or of another kind."""
+    """The rows of each value, as masks; empty for a column of one value, of many, or of long texts."""
     import pyarrow as pa
 
-    coded = cells if isinstance(cells.type, pa.DictionaryType) else None
-    kind = cells.type if coded is None else coded.type.value_type
-    types = pa.types
-    if not any(
-        fits(kind) for fits in (types.is_string, types.is_large_string, types.is_boolean, types.is_integer)
-    ):
-        return {}
-    if coded is None:
-        coded = cells.dictionary_encode()
+    coded = cells if isinstance(cells.type, pa.DictionaryType) else cells.dictionary_encode()
     values = coded.dictionary.to_pylist()
     if not 2 <= len(values) + (coded.null_count > 0) <= MOST_SLICES:
         return {}
     codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    named = {_name(value)[:LONGEST_VALUE]: codes == code for code, value in enumerate(values)}
+    named = {_name(value): codes == code for code, value in enumerate(values)}
+    if any(len(name) > LONGEST_VALUE for name in named):
+        return {}
     if coded.null_count:
         named["(missing)"] = codes == -1
     return {name: rows for name, rows in named.items() if rows.any()}
