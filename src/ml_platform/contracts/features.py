@@ -37,6 +37,22 @@ class JoinKey(_Wire, frozen=True, kw_only=True):
     type: KeyType
 
 
+class OnlineFeature(_Wire, frozen=True, kw_only=True):
+    """A feature of a view, as declared."""
+
+    name: str
+    type: FeatureType
+
+
+class OnlineView(_Wire, frozen=True, kw_only=True):
+    """A whole feature view as an online store keeps it; without `ttl_seconds` values never expire."""
+
+    name: str
+    join_keys: tuple[JoinKey, ...]
+    features: tuple[OnlineFeature, ...]
+    ttl_seconds: float | None = None
+
+
 class FeatureColumn(_Wire, frozen=True, kw_only=True):
     """One feature to fetch; `column` is the name of the answer's column (default: the feature's own)."""
 

@@ -17,6 +17,8 @@ from typing import Literal
 
 import msgspec
 
+from ml_platform.contracts.features import OnlineView
+
 MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
 
 PREDICT = "predict"
@@ -83,14 +85,19 @@ class ServingEndpoint(_Wire, frozen=True, kw_only=True):
 
 
 class FeatureStore(_Wire, frozen=True, kw_only=True):
-    """Where a team's online features stand, in Feast's own layout (`path`: the SQLite file)."""
+    """Where a team's online features stand, in Feast's own layout, and which there are.
+
+    `path` is the SQLite file. Where Redis is, and how to get in, never travels: a server of its own setting
+    (`online_store_url`) knows it. A store of which `views` is empty lists nothing; it may hold views anyway.
+    """
 
     team: str
     environment: str | None = None
     project: str
-    kind: Literal["sqlite"] = "sqlite"
-    path: str
+    kind: Literal["sqlite", "redis"] = "sqlite"
+    path: str = ""
     entity_key_serialization_version: int = 3
+    views: tuple[OnlineView, ...] = ()
 
 
 class Snapshot(_Wire, frozen=True, kw_only=True):
@@ -262,6 +269,24 @@ def check_snapshot(snapshot: Snapshot) -> None:
     stores = [(store.team, store.environment) for store in snapshot.feature_stores]
     if len(set(stores)) != len(stores):
         raise SnapshotError("feature_stores: a team has two stores for one environment")
+    for store in snapshot.feature_stores:
+        _check_store(store)
+
+
+def _check_store(store: FeatureStore) -> None:
+    if (store.kind == "sqlite") != bool(store.path):
+        raise SnapshotError(f"feature_stores: a path goes with SQLite alone, and {store.team!r} has it wrong")
+    names = [view.name for view in store.views]
+    if len(set(names)) != len(names):
+        raise SnapshotError(f"feature_stores: a feature view of {store.team!r} is listed twice")
+    for view in store.views:
+        for columns in (view.join_keys, view.features):
+            listed = {column.name for column in columns}
+            if not columns or len(listed) != len(columns):
+                raise SnapshotError(
+                    f"feature_stores: the join keys or features of {view.name!r} of {store.team!r} are"
+                    " missing or listed twice"
+                )
 
 
 def _check_keys(keys: tuple[ServingKey, ...]) -> None:
