@@ -50,8 +50,11 @@ class ServingKey(_Wire, frozen=True, kw_only=True):
     team_requests_per_second: float | None = None
 
 
-class ServingRevision(_Wire, frozen=True, kw_only=True):
+class ServingRevision(_Wire, frozen=True, kw_only=True, omit_defaults=True):
     """A model version as deployed. Weights are relative to each other; at 0 the revision stays warm.
+
+    A shadow answers a copy of `shadow_share` of the requests that others answer, and nobody sees what it says.
+    Defaults are left out, so that a server of the version before reads what does not use them.
 
     `bundle_uri` is the bundle's directory: a `file://` URI or an absolute path below one of the storage
     roots that the inference server was given. `bundle_digest` is the SHA-256 of its `bundle.json`.
@@ -64,13 +67,18 @@ class ServingRevision(_Wire, frozen=True, kw_only=True):
     bundle_uri: str
     bundle_digest: str
     shadow: bool = False
+    shadow_share: float = 1.0
 
 
-class Sticky(_Wire, frozen=True, kw_only=True):
-    """Keeps a caller on one revision: equal values of a header, or of an entity key, go the same way."""
+class Sticky(_Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """Keeps a caller on one revision: equal values of a header, or of an entity key, go the same way.
+
+    With another `salt` the callers are dealt out anew.
+    """
 
     by: Literal["header", "entity"]
     name: str
+    salt: str = ""
 
 
 class ServingEndpoint(_Wire, frozen=True, kw_only=True):
@@ -311,6 +319,10 @@ def _check_endpoint(endpoint: ServingEndpoint) -> None:
             raise SnapshotError(f"endpoints: {revision.revision_id!r} of {address} is not an id")
         if not math.isfinite(revision.weight) or revision.weight < 0:
             raise SnapshotError(f"endpoints: the weight of {revision.revision_id} must be 0 or more")
+        if not 0 < revision.shadow_share <= 1:
+            raise SnapshotError(
+                f"endpoints: shadow_share of {revision.revision_id} must be above 0, at most 1"
+            )
         if not (_TEXT.match(revision.model_name) and _TEXT.match(revision.model_version)):
             raise SnapshotError(
                 f"endpoints: the model's name or version of {revision.revision_id} is not ASCII"

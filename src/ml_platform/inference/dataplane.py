@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
@@ -36,7 +37,7 @@ _ANONYMOUS = Key("anonymous", None, frozenset({"predict"}), None)
 class Call:
     """One request on its way: filled in as far as it gets, then counted and logged from here."""
 
-    __slots__ = ("error", "keys", "predictions", "request_id", "revision", "rows", "started", "trace")
+    __slots__ = ("error", "keys", "predictions", "request_id", "revision", "rows", "started", "trace", "unit")
 
     def __init__(self, request_id: str, started: int) -> None:
         self.request_id = request_id
@@ -47,6 +48,7 @@ class Call:
         self.predictions: list[Any] | None = None
         self.error: str | None = None
         self.trace: Trace | None = None
+        self.unit: str | None = None
 
 
 class DataPlane:
@@ -127,12 +129,18 @@ class DataPlane:
         ]
 
     def choose(
-        self, key: Key, route: Route, headers: Headers, body: Body, entity_in: EntityIn[Body]
+        self,
+        key: Key,
+        route: Route,
+        headers: Headers,
+        body: Body,
+        entity_in: EntityIn[Body],
+        call: Call | None = None,
     ) -> LiveRevision:
         """The revision that answers this request.
 
         `body` is the request as its protocol has it; `entity_in` finds the value of an entity key in it, for
-        endpoints that are sticky by one.
+        endpoints that are sticky by one. `call` is told by what it was kept on its revision, for the log.
 
         Raises:
             NotFound, Forbidden: for a revision that the caller asked for by name and cannot have.
@@ -145,7 +153,11 @@ class DataPlane:
             return route.only
         if not route.arms:
             raise Unavailable(route.unavailable, retry_after=2)
-        return route.choose(_sticky_value(route, headers, body, entity_in))
+        value = _sticky_value(route, headers, body, entity_in)
+        unit = None if value is None else route.unit_of(value)
+        if call is not None and unit is not None:
+            call.unit = unit.hex()
+        return route.choose(unit)
 
     def version(self, route: Route, version: str) -> LiveRevision:
         """The loaded revision of a model version, of several one that traffic reaches; raises NotFound."""
@@ -233,7 +245,9 @@ class DataPlane:
         endpoint = revision.endpoint
         address = (endpoint.team, endpoint.environment, endpoint.name)
         for shadow in self._revisions.table.shadows.get(address, ()):
-            if shadow is not revision:
+            share = shadow.spec.shadow_share
+            taken = share >= 1 or random.random() < share  # noqa: S311 - a share of traffic, not a secret
+            if taken and shadow is not revision:
                 self._shadows.ask(shadow, revision, call.request_id, call.rows, call.keys, predictions)
 
     def _log(self, call: Call, revision: LiveRevision, status: int, microseconds: int) -> None:
@@ -250,6 +264,7 @@ class DataPlane:
                 rows,
                 call.predictions if status < 400 else None,
                 call.error,
+                unit=call.unit,
             )
         )
 

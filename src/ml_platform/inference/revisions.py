@@ -138,6 +138,8 @@ class RevisionManager:
                     self._warm(entry)
                 self._entries[spec.revision_id] = entry
                 entry.endpoint, entry.spec = endpoint, spec
+                if entry.live is not None:
+                    entry.live.spec = spec  # what was tried as a candidate may be a shadow now
         for entry in known.values():
             if self._entries.get(entry.wanted.revision_id) is not entry and entry.task is not None:
                 entry.task.cancel()

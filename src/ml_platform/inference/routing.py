@@ -43,17 +43,19 @@ class Route:
     revisions: Mapping[str, LiveRevision]
     unavailable: str
 
-    def choose(self, value: str | None) -> LiveRevision:
-        """By weight: at random, or always the same for one sticky value."""
+    def unit_of(self, value: str) -> bytes:
+        """A sticky value as eight bytes: by them it is dealt out, and they alone are kept of it."""
+        salt = self.sticky.salt if self.sticky is not None else ""
+        seed = f"{'/'.join(self.address)}\0{salt}\0{value}".encode(errors="surrogatepass")
+        return hashlib.blake2b(seed, digest_size=8).digest()
+
+    def choose(self, unit: bytes | None) -> LiveRevision:
+        """By weight: at random, or always the same for one unit."""
         if self.only is not None:
             return self.only
-        total = self.bounds[-1]
-        if value is None:
-            point = random.random() * total  # noqa: S311 - a share of traffic, not a secret
-        else:
-            seed = f"{'/'.join(self.address)}\0{value}".encode(errors="surrogatepass")
-            point = int.from_bytes(hashlib.blake2b(seed, digest_size=8).digest()) / 2**64 * total
-        return self.arms[min(bisect_right(self.bounds, point), len(self.arms) - 1)]
+        # Of a share of traffic, not of a secret.
+        point = random.random() if unit is None else int.from_bytes(unit) / 2**64  # noqa: S311
+        return self.arms[min(bisect_right(self.bounds, point * self.bounds[-1]), len(self.arms) - 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     rows: Sequence[Sequence[Any]]
     predictions: list[Any] | None
     error: str | None
+    unit: str | None = None
 
 
 class SegmentWriter:

@@ -106,7 +106,8 @@ class Scoring:
         route = self._route(key, headers, address, name)
         csv = _is_csv(headers)
         body = await read_body(receive, headers, self._limit, self._timeout)
-        call.revision = revision = plane.choose(key, route, headers, _Submission(body, csv), _entity_in)
+        given = _Submission(body, csv)
+        call.revision = revision = plane.choose(key, route, headers, given, _entity_in, call)
         decoder = revision.once(scoring_decoder)
         predictions = await plane.predict(
             call, decoder.decode_csv(body) if csv else decoder.decode_json(body)

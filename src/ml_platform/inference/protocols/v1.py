@@ -73,7 +73,7 @@ class V1:
             route = plane.route(key, address.team, address.environment_for(headers), name)
             check_json(headers)
             body = await read_body(receive, headers, self._limit, self._timeout)
-            call.revision = revision = plane.choose(key, route, headers, body, entity_in)
+            call.revision = revision = plane.choose(key, route, headers, body, entity_in, call)
             predictions = await plane.predict(call, revision.decoder.decode(body))
             await respond(send, 200, common_headers(call, headers), encode_json({"predictions": predictions}))
         except ServingError as error:

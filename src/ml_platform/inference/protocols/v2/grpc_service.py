@@ -133,7 +133,7 @@ class OpenInference:
     ) -> Any:
         model = self._find(headers, request.model_name, request.model_version)
         given = self._requests.read(request, data)
-        call.revision = revision = choose(self._plane, headers, model, given)
+        call.revision = revision = choose(self._plane, headers, model, given, call)
         writer = revision.once(OutputWriter)
         writer.check(given.outputs)
         predictions = await self._plane.predict(call, given.read(revision))

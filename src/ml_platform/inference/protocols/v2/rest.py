@@ -102,7 +102,7 @@ class V2:
         model = self._find(headers, address, target)
         check_media(headers)
         request = _Request(await read_body(receive, headers, self._limit, self._timeout), headers)
-        call.revision = revision = choose(plane, headers, model, request)
+        call.revision = revision = choose(plane, headers, model, request, call)
         predictions = await plane.predict(call, request.read(revision))
         form = request.form
         outputs = revision.once(OutputWriter).write(predictions, form.outputs)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import NamedTuple, Protocol
 
 from ml_platform.contracts.serving import PREDICT
-from ml_platform.inference.dataplane import DataPlane, Headers
+from ml_platform.inference.dataplane import Call, DataPlane, Headers
 from ml_platform.inference.errors import Unavailable
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.protocols.v2.inputs import InputReader, Tensor, first_value
@@ -42,11 +42,11 @@ def find_model(
     return Model(key, plane.route(key, *address), version)
 
 
-def choose(plane: DataPlane, headers: Headers, model: Model, request: HasInputs) -> LiveRevision:
+def choose(plane: DataPlane, headers: Headers, model: Model, request: HasInputs, call: Call) -> LiveRevision:
     """The revision of the version that is wanted, or as the traffic split has it; raises ServingError."""
     if model.version is not None:
         return plane.version(model.route, model.version)
-    return plane.choose(model.key, model.route, headers, request, _entity_in)
+    return plane.choose(model.key, model.route, headers, request, _entity_in, call)
 
 
 class ServerDescription(NamedTuple):

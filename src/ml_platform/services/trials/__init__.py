@@ -1,0 +1,1 @@
+"""Trials of model versions on live traffic: shadows and A/B tests."""
