@@ -238,3 +238,20 @@ class TestKeysOfTheSnapshot:
         assert server.client.post(path, content=b'{"instances":[[1.0]]}', headers=headers).status_code == 200
         headers["authorization"] = f"Bearer {CALLER}"
         assert server.client.post(path, content=b'{"instances":[[1.0]]}', headers=headers).status_code == 404
+
+    def test_serves_the_bundle_of_the_digest_and_ends_rather_than_serve_another(
+        self, make_server, tmp_path, one, two
+    ):
+        copy_bundle(one, tmp_path / "model")
+        options = {
+            "control": None,
+            "model_dir": tmp_path / "model",
+            "anonymous": 1,
+            "storage_roots": tmp_path,
+        }
+        server = make_server(**options, bundle_digest=one.digest).start()
+        eventually(lambda: server.predict([[1.0]], name="model", token=None).status_code == 200, "an answer")
+        refused = make_server(**options, bundle_digest=two.digest).start(wait=False)
+        eventually(lambda: refused.process.poll() is not None, "the end of the server")
+        assert refused.process.returncode != 0
+        assert f"has the digest {one.digest}, not {two.digest}" in refused.log.read_text()

@@ -273,6 +273,7 @@ class TestTheOwner:
         excused = {
             "POST /api/v1/models/{name}/versions",  # its run logged no model
             "GET /api/v1/deployments/{deployment_id}/drift",  # no report yet
+            "GET /api/v1/deployments/{deployment_id}/manifest",  # nothing was built yet
             "GET /api/v1/deployments/{deployment_id}/metrics",  # no inference server runs here
             "POST /api/v1/deployments/{deployment_id}/restore",  # nothing was live yet
             "POST /api/v1/approvals/{approval_id}/review",  # the owner broke the glass just before

@@ -88,6 +88,8 @@ def deploy(
     canary: Annotated[
         Path | None, typer.Option(help="YAML or JSON: steps, step_seconds, min_requests, ...")
     ] = None,
+    cpu: Annotated[float | None, typer.Option(min=0.1, help="Cores of each copy [1]")] = None,
+    memory_mb: Annotated[int | None, typer.Option(min=64, help="MiB of each copy [1024]")] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would happen; 5 when a gate stops it")
     ] = False,
@@ -113,6 +115,7 @@ def deploy(
         "max_replicas": max_replicas,
         "justification": justification,
         "canary": document(canary, "--canary") if canary is not None else None,
+        "resources": _given(cpu=cpu, memory_mb=memory_mb),
     }
     here = platform()
     if plan:
@@ -216,6 +219,16 @@ def rollouts(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
 def rollout(rollout: RolloutId, output: Output = Format.TABLE) -> None:
     """Show a rollout: its nine stages and its canary, and why it stopped."""
     show_parts(platform().deployments.rollout(rollout), output, _ROLLOUT, _STAGES)
+
+
+@deployments.command("manifest")
+def manifest(
+    deployment: DeploymentId,
+    rollout: Annotated[str | None, typer.Option(help="Id of a rollout [the newest that was built]")] = None,
+    output: Output = Format.YAML,
+) -> None:
+    """Write the KServe InferenceService that serves it in a cluster, for `kubectl apply -f -`."""
+    show(platform().deployments.get(deployment).manifest(rollout).manifest, output)
 
 
 @deployments.command("wait")
@@ -368,3 +381,8 @@ def _finish(
     show_parts(started, output, _SHOWN, _REVISIONS)
     if not wait and output is Format.TABLE:
         say(f"follow it: mlops deployments rollout {started.rollout_id}")
+
+
+def _given(**options: Any) -> dict[str, Any] | None:
+    """The options that were given; None when none was."""
+    return {name: value for name, value in options.items() if value is not None} or None

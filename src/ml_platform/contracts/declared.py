@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ml_platform.contracts.base import Name, RequestModel, ResponseModel, Slug
-from ml_platform.contracts.deployments import CanaryPlan, Environment
+from ml_platform.contracts.deployments import CanaryPlan, Environment, ReplicaResources
 
 
 class DeclaredDeployment(RequestModel):
@@ -25,6 +25,7 @@ class DeclaredDeployment(RequestModel):
     max_replicas: int | None = Field(default=None, ge=1, le=1000)
     justification: Name | None = Field(default=None, description="Shown to the approvers")
     canary: CanaryPlan | None = None
+    resources: ReplicaResources | None = None
 
 
 class DeclaredState(RequestModel):

@@ -58,6 +58,13 @@ class CanaryPlan(RequestModel):
         return self
 
 
+class ReplicaResources(RequestModel):
+    """What one copy may use. It stands in the KServe manifest, and prices are per copy."""
+
+    cpu: float = Field(default=1.0, ge=0.1, le=256, description="Cores")
+    memory_mb: int = Field(default=1024, ge=64, le=4_000_000, description="MiB")
+
+
 class DeployRequest(RequestModel):
     environment: Environment = Field(examples=["staging"])
     name: Slug | None = Field(default=None, description="Of the endpoint; default: the model's name")
@@ -69,6 +76,7 @@ class DeployRequest(RequestModel):
     )
     justification: Name | None = Field(default=None, description="Shown to the approvers")
     canary: CanaryPlan | None = Field(default=None, description="Default: 5, 25, 50, 100 percent")
+    resources: ReplicaResources = Field(default_factory=ReplicaResources)
 
     @model_validator(mode="after")
     def _scaling(self) -> "DeployRequest":
@@ -244,6 +252,18 @@ class RolloutDetail(Rollout):
     config: dict[str, Any]
     stages: list[RolloutStage]
     canary: list[CanaryStep]
+
+
+class KServeManifest(ResponseModel):
+    """The `InferenceService` that serves a revision in a cluster: `kubectl apply -f` takes `manifest` as it is."""
+
+    deployment_id: str
+    rollout_id: str
+    revision_id: str | None
+    sha256: str = Field(
+        description="Of the manifest's canonical JSON; the audit log seals it with the rollout"
+    )
+    manifest: dict[str, Any]
 
 
 class PlannedGate(ResponseModel):

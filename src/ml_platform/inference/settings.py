@@ -48,6 +48,7 @@ class Settings:
 
     model_dir: str = _option("", "standalone: a bundle, or a directory of bundles, named as its directories")
     model_name: str = _option("", "standalone: the model's name, when model_dir is one bundle")
+    bundle_digest: str = _option("", "standalone: serve nothing but the one bundle with this digest")
     keys_file: str = _option("", "standalone: JSON list of keys, as in a snapshot")
     anonymous: bool = _option(False, "standalone: answer predictions without a key")
     open_metrics: bool = _option(False, "answer /metrics without a key to callers on the loopback address")
@@ -87,6 +88,11 @@ class Settings:
     )
     pyfunc_answer_bytes: int = _option(4 * _MIB, "largest answer of an isolated model to one batch")
     pyfunc_nice: int = _option(5, "how far isolated models stand back behind the workers, 0 to 19")
+
+    features_memory_bytes: int = _option(
+        64 * _MIB, "memory of a worker for the last known features of entities, where deployments keep them"
+    )
+    features_memory_entities: int = _option(100_000, "most entities whose features a worker keeps so")
 
     explain_max_rows: int = _option(16, "most instances that are explained at once")
     explain_timeout: float = _option(60.0, "seconds until an explanation is given up with 504")

@@ -37,6 +37,8 @@ def snapshot_of_directory(settings: Settings) -> Snapshot:
         raise ValueError(f"model_dir: there is no {MANIFEST_NAME} in {directory} or its directories")
     if settings.model_name and len(bundles) > 1:
         raise ValueError("model_name: model_dir holds several bundles, named as their directories")
+    if settings.bundle_digest:
+        _check_digest(bundles, settings.bundle_digest)
     if not settings.keys_file and not settings.anonymous:
         raise ValueError("say who may ask for predictions: --keys-file, or --anonymous for everybody")
     keys: tuple[ServingKey, ...] = ()
@@ -50,6 +52,15 @@ def snapshot_of_directory(settings: Settings) -> Snapshot:
     )
     check_snapshot(snapshot)
     return snapshot
+
+
+def _check_digest(bundles: list[Path], expected: str) -> None:
+    """Whoever deploys says what is to be served: another bundle in its place is not."""
+    if len(bundles) > 1:
+        raise ValueError("bundle_digest: model_dir holds several bundles")
+    found = digest_of((bundles[0] / MANIFEST_NAME).read_bytes())
+    if found != expected:
+        raise ValueError(f"bundle_digest: the bundle in {bundles[0]} has the digest {found}, not {expected}")
 
 
 def _endpoint(name: str, bundle: Path) -> ServingEndpoint:

@@ -17,6 +17,7 @@ from ml_platform.contracts.deployments import (
     DeploymentMetrics,
     DeploymentPlan,
     DeploymentStatus,
+    KServeManifest,
     Rollout,
     RolloutDetail,
     StageStatus,
@@ -197,6 +198,11 @@ class Deployment(PlatformObject[DeploymentData]):
         """How good the predictions of a trailing window were, by revision, as far as labels have arrived."""
         path = at("deployments", self.deployment_id, "quality")
         return self._transport.get(path, DeploymentQuality, {"window": window, "min_rows": min_rows})
+
+    def manifest(self, rollout_id: str | None = None) -> KServeManifest:
+        """The KServe InferenceService of a rollout, by default of the newest one that was built."""
+        path = at("deployments", self.deployment_id, "manifest")
+        return self._transport.get(path, KServeManifest, {"rollout_id": rollout_id})
 
     def as_of(self, moment: datetime) -> DeploymentAsOf:
         """What was live at a moment, since when, and on whose approval."""

@@ -129,6 +129,12 @@ class RolloutSettings(BaseModel):
         le=1,
         description="Accuracy that it may lose, beyond chance, where a column has one value",
     )
+    kserve_runtime: str = Field(
+        default="mlops",
+        max_length=63,
+        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+        description="Name of the ServingRuntime that KServe manifests ask for",
+    )
 
 
 class Settings(BaseSettings):

@@ -16,6 +16,7 @@ from ml_platform.contracts.deployments import (
     DeploymentRestore,
     DeployRequest,
     Environment,
+    KServeManifest,
     Rollout,
     RolloutDetail,
     StageDeployAnswer,
@@ -191,6 +192,20 @@ def restore(
     """Starts a rollout of the version that was live at a moment, through all gates."""
     model_id, request = DeploymentHistory(work).request(deployment_id, body)
     return DeploymentService(work, parts).deploy(model_id, request)
+
+
+@router.get("/deployments/{deployment_id}/manifest")
+def get_manifest(
+    deployment_id: DeploymentId,
+    work: Annotated[Work, requires(Permission.READ)],
+    parts: Parts,
+    rollout_id: Annotated[
+        str | None,
+        Query(max_length=64, pattern=r"^[A-Za-z0-9_]+$", description="Default: the newest that was built"),
+    ] = None,
+) -> KServeManifest:
+    """The KServe `InferenceService` of a rollout's revision, as its build stage left it in the evidence."""
+    return DeploymentService(work, parts).get_manifest(deployment_id, rollout_id)
 
 
 @router.get("/deployments/{deployment_id}/rollouts")

@@ -9,6 +9,7 @@ from ml_platform.contracts.deployments import (
     DeployRequest,
     Environment,
     LiveRevision,
+    ReplicaResources,
 )
 from ml_platform.kit.errors import ConflictError, NotFoundError
 from ml_platform.services.access import Work
@@ -69,9 +70,15 @@ class DeploymentHistory:
             replicas=deployment.replicas,
             auto_scale=deployment.auto_scale,
             max_replicas=deployment.max_replicas,
+            resources=self._resources(then.revision_id),
             justification=body.justification or f"back to what was live at {body.at.isoformat()}",
         )
         return f"{then.model_name}/{then.model_version}", request
+
+    def _resources(self, revision_id: str) -> ReplicaResources:
+        """What its copies had then."""
+        row = self._repository.revision(revision_id)
+        return ReplicaResources(**(row.config.get("resources") or {} if row is not None else {}))
 
     def _live(self, row: RevisionRow, weight: float) -> LiveRevision:
         rollout = self._repository.rollout(row.rollout_id)

@@ -144,6 +144,25 @@ class DeploymentRepository:
         query = select(RolloutStageRow).where(RolloutStageRow.rollout_id == rollout.id)
         return list(self._session.scalars(query.order_by(RolloutStageRow.position)))
 
+    def built(self, deployment_id: str, rollout_id: str | None) -> tuple[RolloutRow, RolloutStageRow] | None:
+        """A rollout whose build stage passed, with that stage; the newest when none is named."""
+        query = (
+            select(RolloutRow, RolloutStageRow)
+            .join(RolloutStageRow, RolloutStageRow.rollout_id == RolloutRow.id)
+            .where(
+                RolloutRow.team_id == self._team_id,
+                RolloutRow.deployment_id == deployment_id,
+                RolloutStageRow.name == "build",
+                RolloutStageRow.status == "passed",
+            )
+            .order_by(RolloutRow.id.desc())
+            .limit(1)
+        )
+        if rollout_id is not None:
+            query = query.where(RolloutRow.id == rollout_id)
+        row = self._session.execute(query).first()
+        return (row[0], row[1]) if row is not None else None
+
     def canary_steps(self, rollout: RolloutRow) -> list[CanaryStepRow]:
         query = select(CanaryStepRow).where(CanaryStepRow.rollout_id == rollout.id)
         return list(self._session.scalars(query.order_by(CanaryStepRow.step)))

@@ -7,6 +7,7 @@ from ml_platform.contracts.deployments import (
     DeploymentStatus,
     DeployRequest,
     Environment,
+    KServeManifest,
     RevisionStatus,
     Rollout,
     RolloutDetail,
@@ -15,12 +16,14 @@ from ml_platform.contracts.deployments import (
     StageStatus,
 )
 from ml_platform.contracts.identity import Permission
-from ml_platform.kit.errors import ConflictError
+from ml_platform.kit.errors import ConflictError, NotFoundError
 from ml_platform.kit.ids import new_id
+from ml_platform.kit.strictjson import digest
 from ml_platform.services.access import Resource, Work
 from ml_platform.services.deployments import views
 from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.ledger import RolloutLedger
+from ml_platform.services.deployments.manifests import MANIFEST
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.stages import RolloutParts
 from ml_platform.services.deployments.tables import DeploymentRow, RolloutRow, RolloutStageRow
@@ -112,6 +115,27 @@ class DeploymentService:
     def get_rollout(self, rollout_id: str) -> RolloutDetail:
         row = self._repository.rollout(rollout_id)
         return views.rollout_detail(row, self._repository.stages(row), self._repository.canary_steps(row))
+
+    def get_manifest(self, deployment_id: str, rollout_id: str | None) -> KServeManifest:
+        """The KServe manifest of a rollout, by default of the newest one that was built."""
+        row = self._repository.deployment(deployment_id)
+        found = self._repository.built(row.id, rollout_id)
+        if found is None or MANIFEST not in found[1].evidence:
+            raise NotFoundError(
+                f"no rollout of {row.name} in {row.environment} was built yet"
+                if rollout_id is None
+                else f"the rollout {rollout_id} of {row.name} in {row.environment} was not built",
+                hint="the build stage makes the manifest: mlops deployments rollouts",
+            )
+        rollout, stage = found
+        manifest = stage.evidence[MANIFEST]
+        return KServeManifest(
+            deployment_id=row.id,
+            rollout_id=rollout.id,
+            revision_id=rollout.revision_id,
+            sha256=digest(manifest),
+            manifest=manifest,
+        )
 
     # -- step in
 
@@ -287,6 +311,7 @@ class DeploymentService:
                 "auto_scale": body.auto_scale,
                 "max_replicas": body.max_replicas,
                 "canary": canary.model_dump(mode="json"),
+                "resources": body.resources.model_dump(mode="json"),
             },
             status=RolloutStatus.RUNNING.value,
             reason=None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class RolloutSettings:
     """Time limits and intervals of rollouts, in seconds.
 
+    `kserve_runtime` names the ServingRuntime that manifests ask for.
     `gate_tolerance` is how much worse than the champion a new version may be on the same rows, and
     `slice_tolerance` how much accuracy it may lose, beyond chance, on a part of them.
     """
@@ -18,3 +19,4 @@ class RolloutSettings:
     smoke_rows: int = 5
     gate_tolerance: float = 0.0
     slice_tolerance: float = 0.05
+    kserve_runtime: str = "mlops"

@@ -1,11 +1,13 @@
-"""build: the bundle that will serve, in object storage, with its digest and its parity."""
+"""build: the bundle that will serve, with its digest and its parity, and the manifest for a cluster."""
 
 import msgspec
 
+from ml_platform.contracts.deployments import Environment, ReplicaResources
 from ml_platform.kit.strictjson import digest
 from ml_platform.services.deployments import bundles
-from ml_platform.services.deployments.interfaces import BuiltBundle
+from ml_platform.services.deployments.interfaces import BuiltBundle, DeployableVersion
 from ml_platform.services.deployments.ledger import Outcome, failed
+from ml_platform.services.deployments.manifests import MANIFEST, Served, inference_service
 from ml_platform.services.deployments.stages.context import StageContext
 from ml_platform.services.deployments.stages.validate import ARTIFACT_CHANGED, artifact_problem, features_of
 
@@ -32,6 +34,7 @@ def build(context: StageContext) -> Outcome:
     }
     key = digest(fields)[:32]
     bundle, problem = bundles.obtain(context, key, version, source.request if source else None)
+    manifest = inference_service(_served(context, version, bundle), context.parts.settings.kserve_runtime)
     return Outcome(
         passed=True,
         evidence={
@@ -47,7 +50,34 @@ def build(context: StageContext) -> Outcome:
             "rebuilt_because": problem,
             "feature_view": version.feature_view,
             "feature_store": {"project": source.project, "path": source.path} if source else None,
+            MANIFEST: manifest,
+            "kserve_manifest_sha256": digest(manifest),
         },
+    )
+
+
+def _served(context: StageContext, version: DeployableVersion, bundle: BuiltBundle) -> Served:
+    """What serves in the cluster is what was approved: its approval stands in the evidence by now."""
+    own = f"{version.model_name}/{version.version}"
+    percent = context.config["canary"]["steps"][0]
+    canary = context.environment == Environment.PRODUCTION and bool(context.serving) and percent < 100
+    return Served(
+        team=context.team_name,
+        environment=context.environment,
+        deployment=context.deployment_name,
+        deployment_id=context.deployment_id,
+        rollout_id=context.rollout_id,
+        revision_id=context.revision_id,
+        model=own,
+        model_digest=version.digest,
+        bundle_uri=bundle.path.absolute().as_uri(),
+        bundle_digest=bundle.digest,
+        approval_id=context.evidence.get("approval", {}).get("approval_id"),
+        replicas=context.config["replicas"],
+        auto_scale=context.config["auto_scale"],
+        max_replicas=context.config["max_replicas"],
+        resources=ReplicaResources(**context.config.get("resources", {})),
+        canary_percent=percent if canary else None,
     )
 
 
