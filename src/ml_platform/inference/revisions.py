@@ -7,8 +7,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
+
+import msgspec
 
 from ml_platform.contracts.bundles import BundleError, BundleManifest, FeatureRequest
 from ml_platform.contracts.serving import (
@@ -130,7 +132,7 @@ class RevisionManager:
             for spec in endpoint.revisions:
                 wanted = _wanted(snapshot, endpoint, spec)
                 entry = known.get(spec.revision_id)
-                if entry is None or entry.wanted != wanted:
+                if entry is None or _differs(entry, wanted):
                     ahead = not first or eager or len(endpoint.revisions) > 1
                     entry = _Entry(wanted, endpoint, spec, after=int(ahead), fresh=not first)
                     entry.task = asyncio.get_running_loop().create_task(self._bring(entry))
@@ -314,6 +316,25 @@ def _wanted(snapshot: Snapshot, endpoint: ServingEndpoint, revision: ServingRevi
     stores = {s.environment: s for s in snapshot.feature_stores if s.team == endpoint.team}
     store = stores.get(endpoint.environment) or stores.get(None)
     return _Wanted(address, revision.revision_id, revision.bundle_digest, revision.bundle_uri, store)
+
+
+def _differs(entry: _Entry, wanted: _Wanted) -> bool:
+    """Whether a revision has to be prepared anew.
+
+    Of its team's store only the feature views that it reads concern it, and those only while they are there:
+    one that was deleted is missed by requests that ask for its values, and by no others.
+    """
+    if entry.live is None or entry.wanted.store is None or wanted.store is None:
+        return entry.wanted != wanted
+    features = entry.live.manifest.features
+    reads = {reference.partition(":")[0] for reference in features.columns.values()} if features else set()
+    now = {view.name: view for view in wanted.store.views if view.name in reads}
+    before = {view.name: view for view in entry.wanted.store.views if view.name in now}
+    return before != now or _without_views(entry.wanted) != _without_views(wanted)
+
+
+def _without_views(wanted: _Wanted) -> _Wanted:
+    return replace(wanted, store=msgspec.structs.replace(wanted.store, views=()) if wanted.store else None)
 
 
 def _weights(snapshot: Snapshot | None) -> Mapping[str, float]:

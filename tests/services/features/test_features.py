@@ -1,9 +1,13 @@
 """Features over the API: definitions, online values, point-in-time training sets."""
 
 import time
+from pathlib import Path
 
 import pytest
 
+from ml_platform.contracts.features import JoinKey, OnlineFeature, OnlineView
+from ml_platform.contracts.serving import FeatureStore, decode_snapshot
+from tests.support.crash import eventually
 from tests.support.platform import Caller, RunningPlatform
 
 CUSTOMERS = b"""customer_id,event_timestamp,tenure,plan,churned
@@ -81,6 +85,31 @@ class TestDefining:
         assert stranger.client.get("/feature-views/profile").status_code == 404
         assert stranger.client.post("/feature-views/profile/materialize").status_code == 404
         assert stranger.client.get("/feature-views").json()["items"] == []
+
+
+class TestTheSnapshotForInferenceServers:
+    def test_a_view_is_listed_with_its_keys_and_types_until_it_is_deleted(
+        self, platform: RunningPlatform, engineer: Caller
+    ) -> None:
+        client = platform.client((platform.settings.home / "secrets" / "inference.key").read_text())
+
+        def stores() -> list[FeatureStore]:
+            snapshot = decode_snapshot(client.get("/inference/snapshot").content)
+            return [store for store in snapshot.feature_stores if store.team == engineer.team]
+
+        (store,) = eventually(stores, what="the team's store")
+        view = OnlineView(
+            name="profile",
+            join_keys=(JoinKey(name="customer_id", type="STRING"),),
+            features=(
+                OnlineFeature(name="tenure", type="INT64"),
+                OnlineFeature(name="plan", type="STRING"),
+            ),
+        )
+        assert (store.kind, store.views) == ("sqlite", (view,))
+        assert Path(store.path).is_file()
+        assert engineer.client.delete("/feature-views/profile").status_code == 200
+        eventually(lambda: not stores(), what="the store without views to go")
 
 
 class TestOnline:

@@ -12,7 +12,7 @@ from ml_platform.contracts.features import FeatureType, KeyType
 from ml_platform.integrations.feast.repository import FeastRepository
 from ml_platform.integrations.feast.specs import EntitySpec, FeatureViewSpec, FieldSpec, SourceSpec
 from ml_platform.kit.errors import BadInputError
-from ml_platform.services.features import ViewDefinition
+from ml_platform.services.features import OnlineStore, ViewDefinition
 
 _TYPES: dict[Any, FeatureType] = {
     pl.Boolean: "BOOL", pl.Binary: "BYTES", pl.Int8: "INT32", pl.Int16: "INT32", pl.Int32: "INT32",
@@ -28,6 +28,10 @@ class FeastEngine:
         self._root = root
         self._repositories: dict[str, FeastRepository] = {}
         self._lock = threading.Lock()
+
+    def store(self, team_id: str) -> OnlineStore:
+        repository = self._repository(team_id)
+        return OnlineStore("sqlite", repository.project, str(repository.online_path.absolute()))
 
     def apply(self, team_id: str, view: ViewDefinition) -> dict[str, str]:
         columns = pl.scan_parquet(view.source).collect_schema()

@@ -16,6 +16,7 @@ from ml_platform.kit.secrets import SecretStore
 from ml_platform.kit.storage import ObjectStorage
 from ml_platform.server.deployable_models import OnlineFeatureSources, RegistryCatalogue
 from ml_platform.server.metrics import ApiMetrics
+from ml_platform.server.online_stores import OnlineStores
 from ml_platform.server.runtime import Runtime
 from ml_platform.server.serving_keys import IdentityKeys
 from ml_platform.services.access import Actor, Authorizer, WorkFactory
@@ -31,7 +32,7 @@ from ml_platform.services.deployments import (
     raise_snapshot_version,
 )
 from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow
-from ml_platform.services.features import FeatureLookups
+from ml_platform.services.features import FeatureEngine, FeatureLookups
 from ml_platform.services.governance import RoleDirectory
 
 _LOOK_SECONDS = 0.5
@@ -69,7 +70,8 @@ def compose(runtime: Runtime) -> None:
         ),
     )
     parts.get(WorkflowEngine).register(RolloutWorkflow(rollouts))
-    builder = SnapshotBuilder(IdentityKeys(parts.get(Authorizer)), keys)
+    stores = OnlineStores(parts.get(FeatureEngine))
+    builder = SnapshotBuilder(IdentityKeys(parts.get(Authorizer)), keys, stores)
     feed = parts.provide(SnapshotFeed, SnapshotFeed(database, builder))
     _publish(runtime, factory, feed)
     runtime.repeat("rollback-watch", _WATCH_SECONDS, lambda: RollbackWatch(rollouts).run())

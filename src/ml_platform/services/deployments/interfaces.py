@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sqlalchemy.orm import Session
 
 from ml_platform.contracts.bundles import FeatureRequest
-from ml_platform.contracts.serving import InferenceMetrics, RevisionState, ServingKey
+from ml_platform.contracts.serving import FeatureStore, InferenceMetrics, RevisionState, ServingKey
 from ml_platform.services.access import Work
 
 
@@ -208,6 +208,14 @@ class FeatureLookups(Protocol):
 
         Raises an AppError when the view does not exist, was never materialised, or fills none of them.
         """
+        ...
+
+
+class FeatureStores(Protocol):
+    """The online stores that an inference server may read."""
+
+    def feature_stores(self, session: Session) -> Sequence[FeatureStore]:
+        """One for each team that has feature views, with all of them."""
         ...
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+import msgspec
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -20,7 +21,7 @@ from ml_platform.contracts.serving import (
 )
 from ml_platform.kit.clock import Clock, utc_now
 from ml_platform.kit.db import Database
-from ml_platform.services.deployments.interfaces import KeyRing
+from ml_platform.services.deployments.interfaces import FeatureStores, KeyRing
 from ml_platform.services.deployments.repository import LOADED
 from ml_platform.services.deployments.smoke_keys import SmokeKeys
 from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow, SnapshotVersionRow
@@ -36,10 +37,12 @@ class SnapshotBuilder:
         self,
         keys: KeyRing,
         smoke_keys: SmokeKeys,
+        stores: FeatureStores,
         clock: Clock = utc_now,
     ) -> None:
         self._keys = keys
         self._smoke_keys = smoke_keys
+        self._stores = stores
         self._clock = clock
 
     def build(self, session: Session) -> Snapshot:
@@ -57,7 +60,7 @@ class SnapshotBuilder:
             version=version,
             keys=tuple(self._all_keys(session, deployments, revisions)),
             endpoints=tuple(_endpoints(deployments, revisions)),
-            feature_stores=tuple(_stores(deployments, revisions)),
+            feature_stores=_with_deployed(self._stores.feature_stores(session), deployments, revisions),
         )
 
     def _all_keys(
@@ -105,16 +108,17 @@ def _endpoints(
     ]
 
 
-def _stores(deployments: dict[str, DeploymentRow], revisions: Sequence[RevisionRow]) -> list[FeatureStore]:
-    """One online store a team: that of its newest revision with features."""
+def _with_deployed(
+    stores: Sequence[FeatureStore], deployments: dict[str, DeploymentRow], revisions: Sequence[RevisionRow]
+) -> tuple[FeatureStore, ...]:
+    """A revision keeps its store even when every view of the team is gone: it then says what is missing."""
+    known = {store.team for store in stores}
     found: dict[str, FeatureStore] = {}
     for row in revisions:
-        if row.feature_store is not None:
-            team = deployments[row.deployment_id].team_name
-            found[team] = FeatureStore(
-                team=team, project=row.feature_store["project"], path=row.feature_store["path"]
-            )
-    return list(found.values())
+        team = deployments[row.deployment_id].team_name
+        if row.feature_store is not None and team not in known:
+            found[team] = msgspec.convert(row.feature_store | {"team": team}, FeatureStore)
+    return (*stores, *found.values())
 
 
 class SnapshotFeed:

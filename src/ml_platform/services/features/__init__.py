@@ -2,7 +2,7 @@
 
 from ml_platform.services.features.endpoints import router
 from ml_platform.services.features.inputs import TableInputs
-from ml_platform.services.features.interfaces import FeatureEngine, ViewDefinition
+from ml_platform.services.features.interfaces import FeatureEngine, OnlineStore, ViewDefinition
 from ml_platform.services.features.lookups import FeatureLookups, OnlineLookups
 from ml_platform.services.features.service import FeatureService
 from ml_platform.services.features.workflows import MaterializeWorkflow
@@ -13,6 +13,7 @@ __all__ = [
     "FeatureService",
     "MaterializeWorkflow",
     "OnlineLookups",
+    "OnlineStore",
     "TableInputs",
     "ViewDefinition",
     "router",

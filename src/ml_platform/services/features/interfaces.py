@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,20 @@ class ViewDefinition:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class OnlineStore:
+    """Where an inference server finds a team's online values; `path` is empty unless it is a file."""
+
+    kind: Literal["sqlite", "redis"]
+    project: str
+    path: str = ""
+
+
 class FeatureEngine(Protocol):
     """A feature store with one project a team. Wrong definitions are BadInputErrors that name the field."""
+
+    def store(self, team_id: str) -> OnlineStore:
+        """Where the team's online values are written to."""
 
     def apply(self, team_id: str, view: ViewDefinition) -> dict[str, str]:
         """Registers or changes a view; answers its features with their types."""

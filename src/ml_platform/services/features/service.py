@@ -26,6 +26,7 @@ from ml_platform.services.features.repository import FeatureRepository
 from ml_platform.services.features.tables import FeatureViewRow, MaterializationRow, TrainingSetRow
 
 MATERIALIZE = "features.materialize"
+VIEWS_CHANGED = "inference.changed"
 
 
 class FeatureService:
@@ -70,6 +71,7 @@ class FeatureService:
         )
         row.features = dict(self._engine.apply(self._work.team_id, self.definition(row)))
         self._work.session.add(row)
+        self._work.emit(VIEWS_CHANGED, {"reason": "feature_view"})
         self._work.record(
             "feature_view.create",
             "feature_view",
@@ -122,6 +124,7 @@ class FeatureService:
         row = self._view_row(name)
         self._engine.delete(self._work.team_id, name)
         self._work.session.delete(row)
+        self._work.emit(VIEWS_CHANGED, {"reason": "feature_view"})
         self._work.record("feature_view.delete", "feature_view", row.id, before={"name": row.name})
         return _view(row)
 
