@@ -15,7 +15,7 @@ from tests.cli.running import Mlops
 
 _NOUNS = [
     "experiments", "jobs", "models", "deployments", "datasets", "features", "approvals", "audit", "drift",
-    "alerts", "teams", "users", "keys",
+    "alerts", "teams", "users", "keys", "policies",
 ]  # fmt: skip
 
 
@@ -62,6 +62,7 @@ class TestHelp:
             ("jobs", "logs"),
             ("datasets", "download"),
             ("audit", "export"),
+            ("models", "card", "export"),
             ("demo",),
         }
         for path, command in ALL.items():

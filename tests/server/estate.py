@@ -46,7 +46,12 @@ class Estate:
 
     def path(self, route: Route) -> str:
         named = dict(self.values)
-        for prefix, kind in (("datasets", "dataset"), ("feature-views", "view"), ("models", "model")):
+        for prefix, kind in (
+            ("datasets", "dataset"),
+            ("feature-views", "view"),
+            ("models", "model"),
+            ("governance/models", "model"),
+        ):
             if route.path.startswith(f"{API}/{prefix}/"):
                 named["name"] = self.values[kind]
         return route.filled(named)
@@ -73,11 +78,16 @@ BODIES: dict[str, dict[str, Any]] = {
     "GET /deployments/{deployment_id}/as-of": {"params": {"at": "2036-03-01T12:00:00Z"}},
     "POST /deployments/{deployment_id}/restore": {"json": {"at": "2036-03-01T12:00:00Z"}},
     "PUT /models/{name}/risk": {"json": answers(LOW)},
+    "PUT /governance/models/{name}/owner": {"json": {"user": "somebody"}},
+    "POST /governance/models/{name}/reviews": {"json": {"verdict": "keep", "findings": "all is well"}},
+    "PUT /models/{name}/versions/{version}/card": {"json": {"card": {"intended_use": "offers"}}},
     "POST /approvals/{approval_id}/approve": {"json": {"reason": "because"}},
     "POST /approvals/{approval_id}/reject": {"json": {"reason": "because"}},
     "POST /approvals/{approval_id}/abstain": {"json": {"reason": "because"}},
     "POST /approvals/{approval_id}/break-glass": {"json": {"reason": "because"}},
     "POST /approvals/{approval_id}/review": {"json": {"verdict": "justified", "reason": "because"}},
+    "PUT /policies": {"json": {"files": {}}},
+    "POST /policies/validate": {"json": {"files": {}}},
     "POST /datasets": {"json": {"name": "a-dataset"}},
     "PUT /datasets/{name}/schema": {
         "json": {"schema": {"columns": [{"name": "customer_id", "type": "string"}]}},

@@ -5,12 +5,18 @@ from typing import Annotated
 
 import typer
 
+from ml_platform.cli import governance
 from ml_platform.cli.context import Group, Output, document, pairs, platform, show
 from ml_platform.cli.output import Format, show_parts
 
 models = Group("Registered models, their versions and their risk")
 risk = Group("The risk questionnaire of a model")
 models.add_typer(risk, name="risk")
+models.add_typer(governance.card, name="card")
+models.command("governed")(governance.governed)
+models.command("set-owner")(governance.set_owner)
+models.command("reviews")(governance.reviews)
+models.command("review")(governance.review)
 
 ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="name, name/version or name@alias")]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model")]

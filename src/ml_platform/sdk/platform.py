@@ -15,10 +15,12 @@ from ml_platform.sdk.deployments import Approvals, Deployment, Deployments
 from ml_platform.sdk.evaluation import Evaluation, evaluate
 from ml_platform.sdk.experiments import Experiment, Experiments
 from ml_platform.sdk.features import Features, FeatureView, TrainingSet
+from ml_platform.sdk.governance import Governance
 from ml_platform.sdk.identity import Audit, Identity
 from ml_platform.sdk.jobs import Jobs
 from ml_platform.sdk.models import Model, Models
 from ml_platform.sdk.monitoring import Alerts, Drift
+from ml_platform.sdk.policies import Policies
 from ml_platform.sdk.services import Services
 from ml_platform.sdk.training import train
 from ml_platform.sdk.transport import Transport
@@ -54,6 +56,8 @@ class Platform:
         self.models = Models(self._transport)
         self.deployments = Deployments(self._transport)
         self.approvals = Approvals(self._transport)
+        self.governance = Governance(self._transport)
+        self.policies = Policies(self._transport)
         self.drift = Drift(self._transport)
         self.alerts = Alerts(self._transport)
         self.services = Services(self._transport)

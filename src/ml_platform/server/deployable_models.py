@@ -1,13 +1,13 @@
 """The registry's versions and the feature store's views, as deployments see them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from ml_platform.contracts.bundles import ColumnType, EntityKey, FeatureRequest
 from ml_platform.contracts.features import FeatureLookupSpec, KeyType
-from ml_platform.contracts.models import ModelVersion
+from ml_platform.contracts.models import Model, ModelVersion
 from ml_platform.contracts.problems import ErrorCode
 from ml_platform.kit.db import Database
 from ml_platform.kit.errors import ConflictError, NotFoundError
@@ -16,6 +16,8 @@ from ml_platform.services.access import Work
 from ml_platform.services.deployments import DeployableVersion, FeatureSource, Gate
 from ml_platform.services.features import FeatureLookups
 from ml_platform.services.features.repository import FeatureRepository
+from ml_platform.services.governance.cards import CardFacts
+from ml_platform.services.governance.interfaces import KnownModel
 from ml_platform.services.registry import RegistryService
 
 _TYPES: dict[KeyType, ColumnType] = {
@@ -58,7 +60,45 @@ class RegistryCatalogue:
         RegistryService(work).set_champion(model_name, version)
 
     def require_model(self, work: Work, name: str) -> None:
-        RegistryService(work).get_model(name)
+        self.get_model(work, name)
+
+    def list_models(self, work: Work, after: str | None, limit: int) -> list[KnownModel]:
+        return [_known(model) for model in RegistryService(work).list_models(after, limit)]
+
+    def get_model(self, work: Work, name: str) -> KnownModel:
+        return _known(RegistryService(work).get_model(name))
+
+    def card(self, work: Work, name: str, version: int) -> CardFacts:
+        registry = RegistryService(work)
+        found, written = registry.get_version(name, version), registry.card_of(name, version)
+        facts = {
+            "Task": found.task,
+            "Predicts": found.label,
+            "Description": found.description,
+            "Features": f"feature view {found.feature_view}" if found.feature_view else None,
+            "Registered": f"by {found.created_by}, {found.created_at:%Y-%m-%d %H:%M} UTC",
+            "MLflow run": found.run_id,
+            "Job": found.job_id,
+            "SHA-256 of the artifact": found.digest,
+            "Inputs": ", ".join(
+                str(column.get("name")) for column in (found.signature or {}).get("inputs") or ()
+            ),
+        }
+        return CardFacts(
+            model_id=found.model_id,
+            name=found.name,
+            version=found.version,
+            revision=written.revision,
+            written_by=written.written_by,
+            written_at=written.written_at,
+            card=written.card,
+            facts={key: value for key, value in facts.items() if value},
+            metrics=found.metrics,
+            gate=" ".join(found.gate.reasons) if found.gate is not None else None,
+        )
+
+    def set_card(self, work: Work, name: str, version: int, card: Mapping[str, object]) -> None:
+        RegistryService(work).set_card(name, version, card)
 
     def _path(self, version: ModelVersion, uri: str) -> Path:
         try:
@@ -69,6 +109,10 @@ class RegistryCatalogue:
                 code=ErrorCode.ARTIFACT_CHANGED,
                 hint="restore the object storage from a backup, or train and register a new version",
             ) from error
+
+
+def _known(model: Model) -> KnownModel:
+    return KnownModel(model.name, model.created_by, model.latest_version)
 
 
 class OnlineFeatureSources:

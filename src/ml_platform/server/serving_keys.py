@@ -9,6 +9,7 @@ from ml_platform.contracts.identity import Permission, Role
 from ml_platform.contracts.serving import PREDICT, READ_METRICS, ServingKey
 from ml_platform.kit.clock import Clock, utc_now
 from ml_platform.services.access import Actor, Authorizer, Resource, Work
+from ml_platform.services.governance.interfaces import Member
 from ml_platform.services.identity.tables import KeyRow, MembershipRow, TeamRow, UserRow
 
 _ASKED = {Permission.PREDICT: PREDICT, Permission.READ_METRICS: READ_METRICS}
@@ -91,3 +92,12 @@ class MembershipRoles:
         return {
             row.user_id: frozenset(Role(role) for role in row.roles) for row in work.session.scalars(query)
         }
+
+    def member(self, work: Work, name: str) -> Member | None:
+        query = (
+            select(UserRow)
+            .join(MembershipRow, MembershipRow.user_id == UserRow.id)
+            .where(MembershipRow.team_id == work.team_id, UserRow.name == name, UserRow.active)
+        )
+        user = work.session.scalars(query).first()
+        return Member(user.id, user.name) if user is not None else None

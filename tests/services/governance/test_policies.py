@@ -217,14 +217,15 @@ class TestUsing:
 
 
 class TestTheDigest:
-    def test_it_changes_with_artifact_configuration_and_every_answer(self) -> None:
+    def test_it_changes_with_artifact_configuration_card_and_every_answer(self) -> None:
         risk = {"score": 5, "level": "low", "assessments": {"x": {"score": 5, "reason": "why"}}}
         config = {"replicas": 1}
         other_risk = risk | {"assessments": {"x": {"score": 5, "reason": "other"}}}
         digests = {
-            subject_digest(artifact="a", config=config, risk=risk),
-            subject_digest(artifact="b", config=config, risk=risk),
-            subject_digest(artifact="a", config={"replicas": 2}, risk=risk),
-            subject_digest(artifact="a", config=config, risk=other_risk),
+            subject_digest(artifact="a", config=config, risk=risk, card={}),
+            subject_digest(artifact="b", config=config, risk=risk, card={}),
+            subject_digest(artifact="a", config={"replicas": 2}, risk=risk, card={}),
+            subject_digest(artifact="a", config=config, risk=other_risk, card={}),
+            subject_digest(artifact="a", config=config, risk=risk, card={"limitations": "none"}),
         }
-        assert len(digests) == 4
+        assert len(digests) == 5

@@ -73,6 +73,11 @@ class AlertService:
             self._notify(row)
         return alert_of(row)
 
+    def is_open(self, key: str, severity: AlertSeverity) -> bool:
+        """Whether a trouble is known already, at least as grave as this."""
+        row = self._repository.unresolved(key)
+        return row is not None and _ORDER.index(AlertSeverity(row.severity)) >= _ORDER.index(severity)
+
     def clear(self, key: str, note: str) -> bool:
         """Resolves the alert of a trouble that is over; whether there was one."""
         row = self._repository.unresolved(key)

@@ -33,8 +33,9 @@ class ApprovalStage:
         if risk is None:
             self._runner.settle(_STAGE, failed(missing_risk(context.model_name)))
             return {}
-        artifact = context.parts.tools.inspect(context.resolve().source).digest
-        return self._ask(context, risk, artifact)
+        version = context.resolve()
+        artifact = context.parts.tools.inspect(version.source).digest
+        return self._ask(context, risk, artifact, version.model_card)
 
     def settle(self) -> bool:
         """Takes what was decided; nothing decided within the limit is a lapse, and ends the rollout."""
@@ -48,7 +49,9 @@ class ApprovalStage:
             row = ApprovalService(work, self._runner.parts.roles).settle(self._runner.rollout_id)
             return ledger.settle(self._runner.rollout_id, _STAGE, _outcome(row))
 
-    def _ask(self, context: StageContext, risk: dict[str, Any], artifact: str) -> dict[str, Any]:
+    def _ask(
+        self, context: StageContext, risk: dict[str, Any], artifact: str, card: dict[str, Any]
+    ) -> dict[str, Any]:
         with self._runner.work() as work:
             ledger = self._runner.ledger_of(work)
             held = ledger.active(context.rollout_id)
@@ -60,7 +63,7 @@ class ApprovalStage:
                 model_name=rollout.model_name,
                 model_version=rollout.model_version,
                 environment=rollout.environment,
-                digest=subject_digest(artifact=artifact, config=rollout.config, risk=risk),
+                digest=subject_digest(artifact=artifact, config=rollout.config, risk=risk, card=card),
                 risk_level=RiskLevel(risk["level"]),
                 risk_score=risk["score"],
                 requested_by=rollout.requested_by,

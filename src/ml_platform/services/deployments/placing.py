@@ -92,7 +92,7 @@ class PlacingStage:
         deployment, rollout = held
         if ledger.repository.revision(rollout.revision_id) is not None:
             return True
-        void = self._void(work, rollout, artifact)
+        void = self._void(work, rollout, artifact, version.model_card)
         if void is not None:
             outcome = failed(f"the approval is void: {void}", code="approval_required")
             return ledger.settle(rollout.id, _STAGE, outcome)
@@ -111,13 +111,13 @@ class PlacingStage:
         )
         return True
 
-    def _void(self, work: Work, rollout: RolloutRow, artifact: str) -> str | None:
+    def _void(self, work: Work, rollout: RolloutRow, artifact: str, card: dict[str, Any]) -> str | None:
         if rollout.environment != Environment.PRODUCTION:
             return None
         risk = GovernanceRepository(work.session, work.team_id).risk(rollout.model_name, lock=True)
         if risk is None:
             return "the risk is not answered any more"
-        digest = subject_digest(artifact=artifact, config=rollout.config, risk=risk_facts(risk))
+        digest = subject_digest(artifact=artifact, config=rollout.config, risk=risk_facts(risk), card=card)
         return ApprovalService(work, self._runner.parts.roles).use(rollout.id, digest=digest)
 
     def _revision(

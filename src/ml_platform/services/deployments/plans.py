@@ -36,7 +36,7 @@ class Planner:
             version = self._parts.catalogue.resolve(work, model_id)
             governance = GovernanceRepository(work.session, work.team_id)
             risk = governance.risk(version.model_name)
-            overdue = review_problem(governance.unreviewed(version.model_name, before=work.clock()))
+            overdue = review_problem(governance, version.model_name, work.clock())
             repository = DeploymentRepository(work.session, work.team_id)
             found = repository.find(body.environment.value, body.name or version.model_name)
             serving = found is not None and any(
@@ -59,6 +59,8 @@ class Planner:
             problem = overdue
         if running is not None:
             problem = f"{running.requested_by_name} has a rollout under way: {running.id}"
+        elif found is not None and found.ab_test_id is not None:
+            problem = f"{found.ab_test_by_name} has an A/B test under way: {found.ab_test_id}"
         if problem is not None:
             gates[0] = PlannedGate(stage=StageName.VALIDATE, outcome="stops", detail=problem)
         production = body.environment is Environment.PRODUCTION

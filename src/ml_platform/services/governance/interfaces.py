@@ -1,10 +1,43 @@
 """What governance asks of other slices."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from ml_platform.contracts.identity import Role
+from ml_platform.contracts.modelregister import Revalidation
 from ml_platform.services.access import Work
+from ml_platform.services.governance.cards import CardFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a team."""
+
+    user_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A registered model."""
+
+    name: str
+    created_by: str
+    latest_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServesInProduction:
+    """The versions of a model with traffic in production, as `name/version`.
+
+    `since` is when its oldest endpoint there was made, `requested_by` the id of who asked for what serves.
+    """
+
+    versions: tuple[str, ...]
+    since: datetime
+    requested_by: str
 
 
 class RoleDirectory(Protocol):
@@ -12,8 +45,44 @@ class RoleDirectory(Protocol):
         """The roles that these users hold now in the team of `work`; nobody inactive holds any."""
         ...
 
+    def member(self, work: Work, name: str) -> Member | None:
+        """The active member of the team of `work` with this name."""
+        ...
+
 
 class ModelDirectory(Protocol):
     def require_model(self, work: Work, name: str) -> None:
         """Raises NotFoundError unless the team has a registered model of that name."""
+        ...
+
+    def list_models(self, work: Work, after: str | None, limit: int) -> Sequence[KnownModel]:
+        """By name."""
+        ...
+
+    def get_model(self, work: Work, name: str) -> KnownModel:
+        """Raises NotFoundError unless the team has a registered model of that name."""
+        ...
+
+    def card(self, work: Work, name: str, version: int) -> CardFacts:
+        """A version's card and facts; raises NotFoundError unless the team has the version."""
+        ...
+
+    def set_card(self, work: Work, name: str, version: int, card: Mapping[str, object]) -> None:
+        """Replaces a version's card; the one before stays readable in the audit log."""
+        ...
+
+
+class ProductionUse(Protocol):
+    def serving(self, work: Work, names: Collection[str]) -> Mapping[str, ServesInProduction]:
+        """What serves in production of each of these models of the team; absent where nothing does."""
+        ...
+
+    def everywhere(self, work: Work) -> Sequence[tuple[str, str, str, ServesInProduction]]:
+        """The same over all teams: team id, team name, model name."""
+        ...
+
+
+class Revalidator(Protocol):
+    def revalidate(self, work: Work, model_id: str, dataset: str) -> Revalidation:
+        """Judges a version on labelled rows, in a process of its own; takes seconds."""
         ...

@@ -22,6 +22,8 @@ MEDIUM_FROM = 15
 HIGH_FROM = 30
 REMINDERS = (0.5, 0.8)
 """The parts of the time limit after which those who are missing are told again; the last one escalates."""
+REVALIDATE_EVERY = {RiskLevel.HIGH: timedelta(days=30)}
+"""How often what serves is judged anew on labelled rows, beside its reviews."""
 REVIEW_WITHIN = timedelta(hours=24)
 """How soon somebody else has to review what went out behind a broken glass."""
 
@@ -94,9 +96,15 @@ def level_of(score: int) -> RiskLevel:
     return RiskLevel.MEDIUM if score < HIGH_FROM else RiskLevel.HIGH
 
 
-def subject_digest(*, artifact: str, config: Mapping[str, object], risk: Mapping[str, object]) -> str:
-    """What an approval is bound to: the artifact, how it will run, and the risk as answered."""
-    return digest({"artifact": artifact, "config": dict(config), "risk": dict(risk)})
+def subject_digest(
+    *,
+    artifact: str,
+    config: Mapping[str, object],
+    risk: Mapping[str, object],
+    card: Mapping[str, object],
+) -> str:
+    """What an approval is bound to: the artifact, how it will run, the risk as answered, and the model card."""
+    return digest({"artifact": artifact, "config": dict(config), "risk": dict(risk), "card": dict(card)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,18 @@
-"""Queries over risks, approvals and votes; always of one team."""
+"""Queries over risks, owners, reviews, approvals and votes; always of one team."""
 
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ml_platform.services.governance.tables import ApprovalRow, ApprovalVoteRow, ModelRiskRow
+from ml_platform.services.governance.tables import (
+    ApprovalRow,
+    ApprovalVoteRow,
+    ModelOwnerRow,
+    ModelReviewRow,
+    ModelRiskRow,
+)
 
 
 class GovernanceRepository:
@@ -19,6 +25,46 @@ class GovernanceRepository:
             ModelRiskRow.team_id == self._team_id, ModelRiskRow.model_name == model_name
         )
         return self._session.scalars(query.with_for_update() if lock else query).first()
+
+    def risks(self, names: Collection[str]) -> dict[str, ModelRiskRow]:
+        query = select(ModelRiskRow).where(
+            ModelRiskRow.team_id == self._team_id, ModelRiskRow.model_name.in_(list(names))
+        )
+        return {row.model_name: row for row in self._session.scalars(query)}
+
+    def owners(self, names: Collection[str]) -> dict[str, ModelOwnerRow]:
+        """Those who were named."""
+        query = select(ModelOwnerRow).where(
+            ModelOwnerRow.team_id == self._team_id, ModelOwnerRow.model_name.in_(list(names))
+        )
+        return {row.model_name: row for row in self._session.scalars(query)}
+
+    def reviews(self, model_name: str, *, before: str | None, limit: int) -> list[ModelReviewRow]:
+        """Newest first."""
+        query = select(ModelReviewRow).where(
+            ModelReviewRow.team_id == self._team_id, ModelReviewRow.model_name == model_name
+        )
+        if before is not None:
+            query = query.where(ModelReviewRow.id < before)
+        return list(self._session.scalars(query.order_by(ModelReviewRow.id.desc()).limit(limit)))
+
+    def last_reviews(
+        self, names: Collection[str]
+    ) -> dict[str, tuple[ModelReviewRow | None, datetime | None]]:
+        """Of each model the last review, and when it was last revalidated."""
+        ours = (ModelReviewRow.team_id == self._team_id, ModelReviewRow.model_name.in_(list(names)))
+        newest = select(func.max(ModelReviewRow.id)).where(*ours).group_by(ModelReviewRow.model_name)
+        last = {
+            row.model_name: row
+            for row in self._session.scalars(select(ModelReviewRow).where(ModelReviewRow.id.in_(newest)))
+        }
+        query = (
+            select(ModelReviewRow.model_name, func.max(ModelReviewRow.reviewed_at))
+            .where(*ours, ModelReviewRow.revalidated)
+            .group_by(ModelReviewRow.model_name)
+        )
+        revalidated = {row[0]: row[1] for row in self._session.execute(query)}
+        return {name: (last.get(name), revalidated.get(name)) for name in names}
 
     def approval(self, approval_id: str, *, lock: bool = False) -> ApprovalRow | None:
         query = select(ApprovalRow).where(ApprovalRow.team_id == self._team_id, ApprovalRow.id == approval_id)

@@ -27,6 +27,39 @@ class ModelRiskRow(Base):
     review_due_at: Mapped[datetime]
 
 
+class ModelOwnerRow(Base):
+    """Who answers for a model, once somebody else than its creator was named."""
+
+    __tablename__ = "model_owners"
+
+    team_id: Mapped[str] = mapped_column(primary_key=True)
+    model_name: Mapped[str] = mapped_column(primary_key=True)
+    owner_id: Mapped[str]
+    owner_name: Mapped[str]
+    since: Mapped[datetime]
+
+
+class ModelReviewRow(Base):
+    """A periodic review; never changed. `revalidated`: what served reached its gate on rows that were named."""
+
+    __tablename__ = "model_reviews"
+    __table_args__ = (Index("ix_model_reviews_model", "team_id", "model_name", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    team_id: Mapped[str]
+    model_name: Mapped[str]
+    verdict: Mapped[str]
+    findings: Mapped[str]
+    serving: Mapped[list[str]]
+    risk_level: Mapped[str]
+    risk_score: Mapped[int]
+    revalidation: Mapped[dict[str, Any] | None]
+    revalidated: Mapped[bool]
+    reviewed_by: Mapped[str]
+    reviewed_by_name: Mapped[str]
+    reviewed_at: Mapped[datetime]
+
+
 class ApprovalRow(Base):
     """One request, bound to a digest. At most one for each subject.
 

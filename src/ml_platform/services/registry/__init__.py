@@ -10,7 +10,7 @@ from ml_platform.services.registry.interfaces import (
     ModelStore,
 )
 from ml_platform.services.registry.registration import Candidate, Prepared, Registrar
-from ml_platform.services.registry.service import ModelFiles, RegistryService
+from ml_platform.services.registry.service import ModelFiles, RegistryService, WrittenCard
 
 __all__ = [
     "ArtifactChangedError",
@@ -25,5 +25,6 @@ __all__ = [
     "Prepared",
     "Registrar",
     "RegistryService",
+    "WrittenCard",
     "router",
 ]

@@ -1,8 +1,9 @@
 """The gate: whether a candidate is good enough to become a version. No input or output, only judgement."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from ml_platform.contracts.models import Gate, GateResult
+from ml_platform.contracts.models import Gate, GateMetric, GateResult
 from ml_platform.services.registry.interfaces import EvaluatedModel
 
 
@@ -21,19 +22,11 @@ def judge(
     `champion_id` is None when there is nothing to compare with; `champion` is None when the champion could
     not be evaluated, for the reason `champion_problem`.
     """
-    metric, name = gate.metric, gate.metric.value
+    name = gate.metric.value
     value = candidate.metrics.get(name)
     rival = champion.metrics.get(name) if champion is not None else None
-    reasons: list[str] = []
-    if value is None:
-        known = ", ".join(sorted(candidate.metrics)) or "none"
-        reasons.append(f"{name} cannot be computed for this model (computed: {known})")
-        passed = False
-    else:
-        passed = _at_least(value, gate.threshold, lower_is_better=metric.lower_is_better)
-        side = "at most" if metric.lower_is_better else "at least"
-        verb = "meets" if passed else "misses"
-        reasons.append(f"{name} {value:.6g} {verb} the threshold: {side} {gate.threshold:g}")
+    passed, reason = reaches(name, gate.threshold, candidate.metrics)
+    reasons = [reason]
     if champion_id is None:
         reasons.append("there is no champion to compare with")
     elif value is not None:
@@ -53,6 +46,18 @@ def judge(
         metrics=dict(candidate.metrics),
         checked_at=now,
     )
+
+
+def reaches(name: str, threshold: float, metrics: Mapping[str, float]) -> tuple[bool, str]:
+    """Whether a gate's metric reaches its threshold among these, in a sentence."""
+    value = metrics.get(name)
+    if value is None:
+        known = ", ".join(sorted(metrics)) or "none"
+        return False, f"{name} cannot be computed for this model (computed: {known})"
+    lower = GateMetric(name).lower_is_better
+    passed = _at_least(value, threshold, lower_is_better=lower)
+    side, verb = "at most" if lower else "at least", "meets" if passed else "misses"
+    return passed, f"{name} {value:.6g} {verb} the threshold: {side} {threshold:g}"
 
 
 def refused(gate: Gate | None, reason: str, now: datetime) -> GateResult:

@@ -32,8 +32,10 @@ class RegistryRepository:
             query = query.where(RegisteredModelRow.name > after)
         return list(self._session.scalars(query))
 
-    def version(self, name: str, version: int) -> ModelVersionRow | None:
-        return self._version(ModelVersionRow.model_name == name, ModelVersionRow.version == version)
+    def version(self, name: str, version: int, *, lock: bool = False) -> ModelVersionRow | None:
+        return self._version(
+            ModelVersionRow.model_name == name, ModelVersionRow.version == version, lock=lock
+        )
 
     def version_by_id(self, model_id: str) -> ModelVersionRow | None:
         return self._version(ModelVersionRow.model_id == model_id)
@@ -91,11 +93,11 @@ class RegistryRepository:
             found[row.model_name][row.alias] = row.version
         return found
 
-    def _version(self, *conditions: ColumnElement[bool]) -> ModelVersionRow | None:
+    def _version(self, *conditions: ColumnElement[bool], lock: bool = False) -> ModelVersionRow | None:
         query = (
             select(ModelVersionRow)
             .where(ModelVersionRow.team_id == self._team_id, *conditions)
             .order_by(ModelVersionRow.version.desc())
             .limit(1)
         )
-        return self._session.scalars(query).first()
+        return self._session.scalars(query.with_for_update() if lock else query).first()

@@ -1,7 +1,11 @@
 """What one can ask of the registry: which version a name means, and whether it is still what it was."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from ml_platform.contracts.models import CHAMPION, Model, ModelVersion
 from ml_platform.kit.errors import AppError, BadInputError, ForbiddenError, NotFoundError
@@ -15,6 +19,16 @@ from ml_platform.services.registry.tables import ModelAliasRow, ModelVersionRow,
 _SHORT = re.compile(r"(.+)_v([1-9][0-9]{0,8})")
 _SLASH = re.compile(r"([^/@]+)/([1-9][0-9]{0,8})")
 _ALIAS = re.compile(r"([^/@]+)@([^/@]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenCard:
+    """A model card; revision 1 is the one of the registration."""
+
+    card: dict[str, Any]
+    revision: int
+    written_by: str
+    written_at: datetime
 
 
 class RegistryService:
@@ -89,6 +103,35 @@ class RegistryService:
         self._work.session.delete(row)
         self._work.record(
             "model.alias.delete", "model", f"{name}@{alias}", before={"alias": alias, "version": row.version}
+        )
+
+    def card_of(self, name: str, version: int) -> WrittenCard:
+        """A version's card as it stands, and who wrote it."""
+        row = self._repository.version(name, version)
+        if row is None:
+            raise NotFoundError.of("model", f"{name}/{version}")
+        return WrittenCard(
+            card=row.model_card,
+            revision=row.card_revision,
+            written_by=row.card_written_by or row.created_by,
+            written_at=row.card_written_at or row.created_at,
+        )
+
+    def set_card(self, name: str, version: int, card: Mapping[str, Any]) -> None:
+        """Replaces the card as a whole; approvals that were given on the old one are void."""
+        row = self._repository.version(name, version, lock=True)
+        if row is None:
+            raise NotFoundError.of("model", f"{name}/{version}")
+        before = {"card": row.model_card, "revision": row.card_revision}
+        row.model_card, row.card_revision = dict(card), row.card_revision + 1
+        row.card_written_by, row.card_written_at = self._work.actor.name, self._work.clock()
+        self._work.session.flush()
+        self._work.record(
+            "model.card.set",
+            "model_version",
+            row.id,
+            before=before,
+            after={"card": row.model_card, "revision": row.card_revision},
         )
 
     def set_champion(self, name: str, version: int) -> ModelVersion:

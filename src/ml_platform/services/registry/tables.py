@@ -22,7 +22,7 @@ class RegisteredModelRow(Base):
 
 
 class ModelVersionRow(Base):
-    """A version never changes but for its status; its number is that of MLflow's registry.
+    """A version never changes but for its status and its card; its number is that of MLflow's registry.
 
     `registration_key` says what was registered, so that doing it again finds this row.
     """
@@ -56,6 +56,9 @@ class ModelVersionRow(Base):
     reference_uri: Mapped[str | None]
     feature_view: Mapped[str | None]
     model_card: Mapped[dict[str, Any]]
+    card_revision: Mapped[int] = mapped_column(default=1)
+    card_written_by: Mapped[str | None]
+    card_written_at: Mapped[datetime | None]
     description: Mapped[str | None]
     status: Mapped[str] = mapped_column(default="registered")
     created_by: Mapped[str]

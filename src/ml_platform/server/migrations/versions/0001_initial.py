@@ -138,6 +138,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inference_snapshot")),
     )
     op.create_table(
+        "model_owners",
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("model_name", sa.String(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("owner_name", sa.String(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("team_id", "model_name", name=op.f("pk_model_owners")),
+    )
+    op.create_table(
+        "model_reviews",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("model_name", sa.String(), nullable=False),
+        sa.Column("verdict", sa.String(), nullable=False),
+        sa.Column("findings", sa.String(), nullable=False),
+        sa.Column("serving", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("risk_level", sa.String(), nullable=False),
+        sa.Column("risk_score", sa.Integer(), nullable=False),
+        sa.Column("revalidation", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
+        sa.Column("revalidated", sa.Boolean(), nullable=False),
+        sa.Column("reviewed_by", sa.String(), nullable=False),
+        sa.Column("reviewed_by_name", sa.String(), nullable=False),
+        sa.Column("reviewed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_model_reviews")),
+    )
+    with op.batch_alter_table("model_reviews", schema=None) as batch_op:
+        batch_op.create_index("ix_model_reviews_model", ["team_id", "model_name", "id"], unique=False)
+
+    op.create_table(
         "model_risks",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("team_id", sa.String(), nullable=False),
@@ -168,6 +197,19 @@ def upgrade() -> None:
         batch_op.create_index("ix_outbox_pending", ["delivered_at", "not_before", "id"], unique=False)
 
     op.create_table(
+        "policy_sets",
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("files", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("tests", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("policy_ids", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("note", sa.String(), nullable=True),
+        sa.Column("applied_by", sa.String(), nullable=False),
+        sa.Column("applied_by_name", sa.String(), nullable=False),
+        sa.Column("applied_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_policy_sets")),
+    )
+    op.create_table(
         "teams",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
@@ -189,6 +231,34 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("name", name=op.f("uq_users_name")),
     )
+    op.create_table(
+        "ab_tests",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("team_name", sa.String(), nullable=False),
+        sa.Column("deployment_id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("plan", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("winner", sa.String(), nullable=True),
+        sa.Column("report", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
+        sa.Column("started_by", sa.String(), nullable=False),
+        sa.Column("started_by_name", sa.String(), nullable=False),
+        sa.Column("finished_by_name", sa.String(), nullable=True),
+        sa.Column("snapshot_version", sa.Integer(), nullable=True),
+        sa.Column("measured_from", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("promoted_rollout_id", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["deployment_id"], ["deployments.id"], name=op.f("fk_ab_tests_deployment_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ab_tests")),
+    )
+    with op.batch_alter_table("ab_tests", schema=None) as batch_op:
+        batch_op.create_index("ix_ab_tests_deployment", ["deployment_id", "id"], unique=False)
+
     op.create_table(
         "alerts",
         sa.Column("id", sa.String(), nullable=False),
@@ -449,6 +519,9 @@ def upgrade() -> None:
         sa.Column("reference_uri", sa.String(), nullable=True),
         sa.Column("feature_view", sa.String(), nullable=True),
         sa.Column("model_card", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("card_revision", sa.Integer(), nullable=False),
+        sa.Column("card_written_by", sa.String(), nullable=True),
+        sa.Column("card_written_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("description", sa.String(), nullable=True),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("created_by", sa.String(), nullable=False),
@@ -645,6 +718,23 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_training_sets_team_id"), ["team_id"], unique=False)
 
     op.create_table(
+        "ab_test_arms",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("ab_test_id", sa.String(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("weight", sa.Double(), nullable=False),
+        sa.Column("control", sa.Boolean(), nullable=False),
+        sa.Column("model_name", sa.String(), nullable=False),
+        sa.Column("model_version", sa.Integer(), nullable=False),
+        sa.Column("revision_id", sa.String(), nullable=True),
+        sa.Column("rollout_id", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(["ab_test_id"], ["ab_tests.id"], name=op.f("fk_ab_test_arms_ab_test_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ab_test_arms")),
+        sa.UniqueConstraint("ab_test_id", "name", name=op.f("uq_ab_test_arms_ab_test_id_name")),
+        sa.UniqueConstraint("ab_test_id", "position", name=op.f("uq_ab_test_arms_ab_test_id_position")),
+    )
+    op.create_table(
         "dataset_versions",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("team_id", sa.String(), nullable=False),
@@ -737,11 +827,39 @@ def upgrade() -> None:
         sa.UniqueConstraint("rollout_id", "name", name=op.f("uq_rollout_stages_rollout_id_name")),
         sa.UniqueConstraint("rollout_id", "position", name=op.f("uq_rollout_stages_rollout_id_position")),
     )
+    op.create_table(
+        "shadows",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("deployment_id", sa.String(), nullable=False),
+        sa.Column("rollout_id", sa.String(), nullable=False),
+        sa.Column("revision_id", sa.String(), nullable=False),
+        sa.Column("model_name", sa.String(), nullable=False),
+        sa.Column("model_version", sa.Integer(), nullable=False),
+        sa.Column("share", sa.Double(), nullable=False),
+        sa.Column("started_by_name", sa.String(), nullable=False),
+        sa.Column("stopped_by_name", sa.String(), nullable=True),
+        sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("promoted_rollout_id", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["deployment_id"], ["deployments.id"], name=op.f("fk_shadows_deployment_id")),
+        sa.ForeignKeyConstraint(["rollout_id"], ["rollouts.id"], name=op.f("fk_shadows_rollout_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_shadows")),
+        sa.UniqueConstraint("revision_id", name=op.f("uq_shadows_revision_id")),
+        sa.UniqueConstraint("rollout_id", name=op.f("uq_shadows_rollout_id")),
+    )
+    with op.batch_alter_table("shadows", schema=None) as batch_op:
+        batch_op.create_index("ix_shadows_deployment", ["deployment_id", "id"], unique=False)
+
     # ### end Alembic commands ###
 
 
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
+    with op.batch_alter_table("shadows", schema=None) as batch_op:
+        batch_op.drop_index("ix_shadows_deployment")
+
+    op.drop_table("shadows")
     op.drop_table("rollout_stages")
     op.drop_table("rollout_canary_steps")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
@@ -751,6 +869,7 @@ def downgrade() -> None:
 
     op.drop_table("jobs")
     op.drop_table("dataset_versions")
+    op.drop_table("ab_test_arms")
     with op.batch_alter_table("training_sets", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_training_sets_team_id"))
 
@@ -825,13 +944,23 @@ def downgrade() -> None:
         batch_op.drop_index("ix_alerts_resource")
 
     op.drop_table("alerts")
+    with op.batch_alter_table("ab_tests", schema=None) as batch_op:
+        batch_op.drop_index("ix_ab_tests_deployment")
+
+    op.drop_table("ab_tests")
     op.drop_table("users")
     op.drop_table("teams")
+    op.drop_table("policy_sets")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.drop_index("ix_outbox_pending")
 
     op.drop_table("outbox")
     op.drop_table("model_risks")
+    with op.batch_alter_table("model_reviews", schema=None) as batch_op:
+        batch_op.drop_index("ix_model_reviews_model")
+
+    op.drop_table("model_reviews")
+    op.drop_table("model_owners")
     op.drop_table("inference_snapshot")
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_idempotency_keys_created_at"))

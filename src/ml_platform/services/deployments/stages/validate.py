@@ -1,13 +1,15 @@
 """validate: everything that must be there before anything is tried."""
 
+from datetime import datetime
 from typing import Any
 
 from ml_platform.contracts.deployments import Environment
+from ml_platform.contracts.modelregister import ModelReviewVerdict
 from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.deployments.interfaces import DeployableVersion, FeatureSource, Inspection
 from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.stages.context import StageContext
-from ml_platform.services.governance import ApprovalRow, GovernanceRepository, risk_facts
+from ml_platform.services.governance import GovernanceRepository, risk_facts
 
 ARTIFACT_CHANGED = "artifact_changed"
 
@@ -38,14 +40,18 @@ def current_risk(context: StageContext) -> dict[str, Any] | None:
 
 
 def overdue_review(context: StageContext) -> str | None:
-    """Why nothing of this model may go out until a broken glass was reviewed, or None."""
+    """Why nothing of this model may go out for the sake of a review, or None."""
     with context.parts.factory.begin(context.actor, write=False) as work:
         repository = GovernanceRepository(work.session, context.team_id)
-        return review_problem(repository.unreviewed(context.model_name, before=work.clock()))
+        return review_problem(repository, context.model_name, work.clock())
 
 
-def review_problem(row: ApprovalRow | None) -> str | None:
-    """What an overdue review says to who wants to deploy; None when none is overdue."""
+def review_problem(repository: GovernanceRepository, model_name: str, now: datetime) -> str | None:
+    """A broken glass whose review is overdue, or a last review which says that the model is to go; or None."""
+    last, _ = repository.last_reviews([model_name])[model_name]
+    if last is not None and last.verdict == ModelReviewVerdict.RETIRE:
+        return f"{model_name} is to be retired, says the review by {last.reviewed_by_name}: {last.findings[:300]}"
+    row = repository.unreviewed(model_name, before=now)
     if row is None:
         return None
     return (
