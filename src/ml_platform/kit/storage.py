@@ -24,6 +24,29 @@ class StorageKeyError(AppError, ValueError):
     """A key or URI that is not one of ours; a fault of the caller in this process, not of a user."""
 
 
+def checked_key(key: str) -> str:
+    """The key itself; StorageKeyError unless it is a plain relative path."""
+    if len(key) > _MAX_KEY or not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
+        raise StorageKeyError(f"{key[:200]!r} cannot be a storage key")
+    return key
+
+
+def listing(folder: Path) -> dict[str, str]:
+    """SHA-256 by relative path of a folder's files; links and the like are refused."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise StorageKeyError(f"{path.name!r} is no plain file")
+        if path.is_file():
+            found[path.relative_to(folder).as_posix()] = sha256_of(path)
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class ObjectStorage(Protocol):
     """Where the platform keeps files. All methods may take as long as copying the content takes."""
 
@@ -68,7 +91,7 @@ class LocalStorage:
     def put_file(self, key: str, source: Path) -> str:
         target = self._target(key)
         if target.is_file() and not target.is_symlink():
-            if _sha256(target) == _sha256(source):
+            if sha256_of(target) == sha256_of(source):
                 return self.uri(key)
             raise ConflictError(f"{key} is stored already, with other content")
         incoming = self._incoming()
@@ -82,13 +105,13 @@ class LocalStorage:
     def put_dir(self, key: str, source: Path) -> str:
         target = self._target(key)
         if target.is_dir() and not target.is_symlink():
-            if _listing(target) == _listing(source):
+            if listing(target) == listing(source):
                 return self.uri(key)
             raise ConflictError(f"{key} is stored already, with other content")
         incoming = self._incoming()
         try:
             incoming.mkdir()
-            for name in _listing(source):
+            for name in listing(source):
                 (incoming / name).parent.mkdir(parents=True, exist_ok=True)
                 _copy(source / name, incoming / name)
             self._move_in(incoming, target, key)
@@ -105,7 +128,8 @@ class LocalStorage:
     def path(self, uri: str) -> Path:
         parts = urlsplit(uri)
         path = Path(unquote(parts.path))
-        if parts.scheme != "file" or parts.netloc or not path.is_relative_to(self._root):
+        plain = parts.scheme == "file" and not (parts.netloc or parts.query or parts.fragment)
+        if not plain or not path.is_relative_to(self._root):
             raise StorageKeyError(f"{uri[:200]!r} is not in this storage")
         self._target(path.relative_to(self._root).as_posix())
         if not path.exists():
@@ -116,7 +140,7 @@ class LocalStorage:
         return path
 
     def sha256(self, uri: str) -> str:
-        return _sha256(self.path(uri))
+        return sha256_of(self.path(uri))
 
     def delete(self, key: str) -> None:
         target = self._target(key)
@@ -128,10 +152,7 @@ class LocalStorage:
             target.unlink(missing_ok=True)
 
     def _target(self, key: str) -> Path:
-        segments = key.split("/")
-        if len(key) > _MAX_KEY or not all(_SEGMENT.fullmatch(segment) for segment in segments):
-            raise StorageKeyError(f"{key[:200]!r} cannot be a storage key")
-        return self._root.joinpath(*segments)
+        return self._root.joinpath(*checked_key(key).split("/"))
 
     def _incoming(self) -> Path:
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -147,8 +168,8 @@ class LocalStorage:
         except OSError:
             if not target.exists():
                 raise
-            same = _listing(target) == _listing(incoming) if target.is_dir() else None
-            if same is False or (same is None and _sha256(target) != _sha256(incoming)):
+            same = listing(target) == listing(incoming) if target.is_dir() else None
+            if same is False or (same is None and sha256_of(target) != sha256_of(incoming)):
                 raise ConflictError(f"{key} is stored already, with other content") from None
         _sync_directory(target.parent)
 
@@ -161,22 +182,6 @@ def _copy(source: Path, target: Path) -> None:
         writer.flush()
         os.fsync(writer.fileno())
     target.chmod(0o444)
-
-
-def _listing(folder: Path) -> dict[str, str]:
-    """SHA-256 by relative path; links and the like are refused."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise StorageKeyError(f"{path.name!r} is no plain file")
-        if path.is_file():
-            found[path.relative_to(folder).as_posix()] = _sha256(path)
-    return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync_directory(folder: Path) -> None:

@@ -1,0 +1,33 @@
+"""S3 and what speaks like it: objects below a bucket's prefix, folders of them, and a cache on this machine.
+
+`client` is the only module that knows the vendor's library. `folders` says how a folder that appears whole or not at
+all is kept in a store that has only objects; `cache` holds copies, checked by digest and bounded in size.
+"""
+
+from ml_platform.kit.s3.cache import FileCache
+from ml_platform.kit.s3.client import (
+    SCHEME,
+    ObjectInfo,
+    S3Address,
+    S3AddressError,
+    S3Client,
+    S3Connection,
+    StoredObject,
+)
+from ml_platform.kit.s3.folders import FolderIndex, FolderIndexError, IndexedFile, folder_of, index_key
+
+__all__ = [
+    "SCHEME",
+    "FileCache",
+    "FolderIndex",
+    "FolderIndexError",
+    "IndexedFile",
+    "ObjectInfo",
+    "S3Address",
+    "S3AddressError",
+    "S3Client",
+    "S3Connection",
+    "StoredObject",
+    "folder_of",
+    "index_key",
+]
