@@ -107,7 +107,7 @@ class S3Server:
         finally:
             self._released.set()
 
-    def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
         self._released.wait()
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         self.requests.append((method, path))
