@@ -30,6 +30,7 @@ COMMANDS = {
     "apply": Entry(f"{_CLI}.declared", "apply", "Deploy what is not as a file of deployments says"),
     "inference": Entry(f"{_CLI}.inference", "app", "The inference server on its own"),
     "approvals": Entry(f"{_CLI}.approvals", "approvals", "Deployments that people must decide on"),
+    "policies": Entry(f"{_CLI}.policies", "policies", "The organisation's own policies, as Cedar text"),
     "drift": Entry(f"{_CLI}.drift", "drift", "Drift of deployments, and what it starts"),
     "alerts": Entry(f"{_CLI}.alerts", "alerts", "What a person should know"),
     "audit": Entry(f"{_CLI}.audit", "audit", "The audit log"),

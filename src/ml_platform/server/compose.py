@@ -9,6 +9,7 @@ from ml_platform.server.parts import (
     governance,
     mlflow,
     monitoring,
+    policies,
     registry,
     storage,
     training,
@@ -19,6 +20,7 @@ from ml_platform.server.settings import Settings
 
 PARTS = (
     core,
+    policies,
     storage,
     workflows,
     datasets,

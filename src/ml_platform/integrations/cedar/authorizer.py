@@ -1,104 +1,86 @@
 """Cedar decides: readable policies, deny by default, and every decision names its policies."""
 
-import json
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import cedarpy
+import structlog
 
-from ml_platform.contracts.identity import Permission, Role
+from ml_platform.contracts.cedar import SCHEMA, Question, Rules, check, platform_policies
+from ml_platform.contracts.identity import Permission
+from ml_platform.contracts.policies import PolicyCheck, PolicySummary
+from ml_platform.kit.clock import Clock, utc_now
 from ml_platform.services.access import Actor, Decision, Resource
 
-_REMEMBERED = 10_000
-PLATFORM_POLICIES = Path(__file__).parents[2] / "services" / "access" / "policies" / "platform.cedar"
+_log = structlog.get_logger(__name__)
+_UNREADABLE = "organisation-policies-unreadable"
+_SYSTEM = "system"
 
 
 class CedarAuthorizer:
     """Evaluates the platform's policies, and an organisation's own beside them.
 
-    Args:
-        policies: Cedar text. Each policy needs an `@id` of its own, by which decisions name it.
-
-    Raises:
-        ValueError: the text does not parse, or a policy lacks its id.
+    It begins without the organisation's; `use` puts a version of them into force, from one moment to the next.
     """
 
-    def __init__(self, *policies: str) -> None:
-        text = "\n".join(policies or (PLATFORM_POLICIES.read_text(),))
-        self._policies = cedarpy.PolicySet.from_str(text)
-        self._names = _names_of(text)
-        self._decisions = lru_cache(maxsize=_REMEMBERED)(self._decide)
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._rules = Rules()
+        self._version = 0
+        self._closed: str | None = None
 
-    def decide(self, actor: Actor, permission: Permission, resource: Resource) -> Decision:
-        """Asks the policies; an error in evaluating one is a denial.
+    @property
+    def version(self) -> int:
+        """The version of the organisation's policies that is in force; 0 for none."""
+        return self._version
 
-        A decision follows from what is asked alone, so the same question is evaluated once.
-        """
-        roles = actor.memberships.get(resource.team_id, frozenset())
-        asked = (resource.kind, resource.resource_id, resource.team_id, json.dumps(resource.attributes))
-        return self._decisions(actor.actor_id, actor.admin, roles, permission, asked)
+    @property
+    def schema(self) -> str:
+        """What policies can be about."""
+        return SCHEMA
 
-    def _decide(
-        self,
-        actor_id: str,
-        admin: bool,
-        roles: frozenset[Role],
-        permission: Permission,
-        asked: tuple[str, str, str, str],
+    def use(self, version: int, files: Mapping[str, str]) -> str | None:
+        """Puts a version into force; why it cannot be, in which case the one before stays."""
+        try:
+            rules = Rules(files)
+        except ValueError as error:
+            _log.exception("policies.unreadable", version=version)
+            return f"version {version} cannot be read: {error}"[:500]
+        self._rules, self._version, self._closed = rules, version, None
+        return None
+
+    def close(self, why: str) -> None:
+        """Refuses what policies of the organisation have a say in: there are some, and none can be read."""
+        self._closed = why
+
+    def check(self, files: Mapping[str, str], tests: Mapping[str, str]) -> PolicyCheck:
+        """What a set is worth; nothing is changed."""
+        return check(files, tests)
+
+    def platform_policies(self) -> Sequence[PolicySummary]:
+        """The platform's own."""
+        return platform_policies()
+
+    def decide(
+        self, actor: Actor, permission: Permission, resource: Resource, operation: str | None = None
     ) -> Decision:
-        kind, resource_id, team_id, attributes = asked
-        request = {
-            "principal": _uid("User", actor_id),
-            "action": _uid("Action", permission.value),
-            "resource": _uid("Resource", resource_id),
-            "context": {},
-        }
-        member = {
-            "uid": _uid("User", actor_id),
-            "attrs": {"admin": admin},
-            "parents": _parents(team_id, roles),
-        }
-        thing = {
-            "uid": _uid("Resource", resource_id),
-            "attrs": {
-                **json.loads(attributes),
-                "kind": kind,
-                "team": {"__entity": _uid("Team", team_id)},
-            },
-            "parents": [],
-        }
-        result = cedarpy.is_authorized(request, self._policies, [member, _team(team_id), thing])
-        reasons = tuple(sorted(self._names.get(name, name) for name in result.diagnostics.reasons))
-        return Decision(allowed=bool(result.allowed), policies=reasons)
-
-
-def _uid(kind: str, name: str) -> dict[str, Any]:
-    return {"type": kind, "id": name}
-
-
-def _parents(team_id: str, roles: frozenset[Role]) -> list[dict[str, Any]]:
-    names = [*(role.value for role in roles), *(["member"] if roles else [])]
-    return [_uid("Role", f"{team_id}/{name}") for name in names]
-
-
-def _team(team_id: str) -> dict[str, Any]:
-    groups = {name: _uid("Role", f"{team_id}/{name}") for name in [*(role.value for role in Role), "member"]}
-    attributes = {name: {"__entity": group} for name, group in groups.items()}
-    return {"uid": _uid("Team", team_id), "attrs": attributes, "parents": []}
-
-
-def _names_of(text: str) -> dict[str, str]:
-    """Cedar numbers policies `policy0`, `policy1`, ... in the order of the text; `@id` names them."""
-    parsed = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
-    names = {}
-    for number, policy in parsed.items():
-        name = policy.get("annotations", {}).get("id")
-        if not name:
-            msg = f"{number} has no @id"
-            raise ValueError(msg)
-        names[number] = name
-    if len(set(names.values())) != len(names):
-        msg = "two policies have the same @id"
-        raise ValueError(msg)
-    return names
+        """Asks the policies; an error in evaluating one is a denial."""
+        question = Question(
+            actor_id=actor.actor_id,
+            name=actor.name,
+            action=permission,
+            kind=resource.kind,
+            resource_id=resource.resource_id,
+            team_id=resource.team_id,
+            now=self._clock(),
+            roles=actor.memberships.get(resource.team_id, frozenset()),
+            actor_kind=actor.kind,
+            admin=actor.admin,
+            narrowed=actor.narrowed,
+            trusted=actor.kind == _SYSTEM,
+            team_name=actor.team_name if actor.team_id == resource.team_id else None,
+            attributes=tuple(sorted((k, v) for k, v in resource.attributes.items() if v is not None)),
+            **({"operation": operation} if operation else {}),
+        )
+        if self._closed is not None and question.governed:
+            return Decision(False, (_UNREADABLE,), (self._closed,))
+        ruling = self._rules.decide(question)
+        return Decision(ruling.allowed, ruling.policies, ruling.advice)

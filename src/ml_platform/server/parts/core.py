@@ -12,6 +12,7 @@ from ml_platform.server.runtime import Runtime
 from ml_platform.services.access import Authenticator, Authorizer, WorkFactory
 from ml_platform.services.audit import AuditChain, AuditExporter, AuditVerifier, CheckpointFile
 from ml_platform.services.identity import TokenAuthenticator
+from ml_platform.services.policies import PolicyEngine
 
 
 def compose(runtime: Runtime) -> None:
@@ -31,6 +32,7 @@ def compose(runtime: Runtime) -> None:
     parts.provide(AuditExporter, AuditExporter(database, chain, checkpoints))
     parts.provide(Authenticator, TokenAuthenticator(database))
     authorizer = parts.provide(Authorizer, CedarAuthorizer())
+    parts.provide(PolicyEngine, authorizer)
     factory = parts.provide(WorkFactory, WorkFactory(database, authorizer, chain, relay))
     bootstrap(factory, team=settings.default_team, secrets=settings.home / "secrets")
     runtime.repeat("audit-checkpoints", 1.0, checkpoints.write)

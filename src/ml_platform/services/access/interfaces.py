@@ -24,10 +24,21 @@ class Decision:
     allowed: bool
     policies: tuple[str, ...]
     """The ids of the policies that made the decision; empty when none permits."""
+    advice: tuple[str, ...] = ()
+    """What the policies that forbid it have to say."""
 
     @property
     def reason(self) -> str:
-        return f"decided by {', '.join(self.policies)}" if self.policies else "no policy permits it"
+        if not self.policies:
+            return "no policy permits it"
+        if self.allowed:
+            return f"permitted by {', '.join(self.policies)}"
+        said = f": {'; '.join(self.advice)}" if self.advice else ""
+        return f"forbidden by {', '.join(self.policies)}{said}"
+
+    def evidence(self) -> dict[str, Any]:
+        """As it is kept with what was decided."""
+        return {"allowed": self.allowed, "policies": list(self.policies)}
 
 
 class Authenticator(Protocol):
@@ -42,8 +53,10 @@ class Authenticator(Protocol):
 
 
 class Authorizer(Protocol):
-    def decide(self, actor: Actor, permission: Permission, resource: Resource) -> Decision:
-        """Deny unless a policy permits."""
+    def decide(
+        self, actor: Actor, permission: Permission, resource: Resource, operation: str | None = None
+    ) -> Decision:
+        """Deny unless a policy permits. `operation` is what is done with the permission, e.g. `promote`."""
 
 
 class AuditRecorder(Protocol):

@@ -51,6 +51,7 @@ class Work:
         self._write = write
         self._session: Session | None = None
         self._events: list[dict[str, Any]] = []
+        self._decisions: list[Decision] = []
         self._enqueued = False
 
     @property
@@ -71,14 +72,23 @@ class Work:
 
     # -- authorisation
 
-    def decide(self, permission: Permission, resource: Resource | None = None) -> Decision:
+    def decide(
+        self, permission: Permission, resource: Resource | None = None, operation: str | None = None
+    ) -> Decision:
         """What the policies say; the default resource is the actor's current team."""
         target = resource or Resource("team", self.actor.team_id, self.actor.team_id)
-        return self._authorizer.decide(self.actor, permission, target)
+        return self._authorizer.decide(self.actor, permission, target, operation)
 
-    def require(self, permission: Permission, resource: Resource | None = None) -> Decision:
-        """Raises ForbiddenError with the reason unless a policy permits."""
-        decision = self.decide(permission, resource)
+    def require(
+        self, permission: Permission, resource: Resource | None = None, operation: str | None = None
+    ) -> Decision:
+        """Raises ForbiddenError with the reason unless a policy permits.
+
+        A decision about an `operation` is named in every audit event of this work that follows.
+        """
+        decision = self.decide(permission, resource, operation)
+        if decision.allowed and operation is not None:
+            self._decisions.append(decision)
         if not decision.allowed:
             roles = ", ".join(sorted(self.actor.roles)) or "none"
             raise ForbiddenError(
@@ -106,6 +116,9 @@ class Work:
 
         Never put a secret into `before`, `after` or the context: the audit log is kept for years.
         """
+        if self._decisions:
+            names = {name for decision in self._decisions for name in decision.policies}
+            context = {**context, "policies": sorted(names)}
         self._events.append(
             {
                 "event_id": new_id("evt"),
