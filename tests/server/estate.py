@@ -142,6 +142,8 @@ def settle(platform: RunningPlatform, folder: Path) -> Estate:
             "materialization_id": materialization["materialization_id"],
             "deployment_id": watched.deployment_id,
             "check_id": watched.request_check(),
+            "kind": "deployment",
+            "id": watched.deployment_id,
             **rows,
         },
     )

@@ -34,6 +34,9 @@ COMMANDS = {
     "drift": Entry(f"{_CLI}.drift", "drift", "Drift of deployments, and what it starts"),
     "alerts": Entry(f"{_CLI}.alerts", "alerts", "What a person should know"),
     "audit": Entry(f"{_CLI}.audit", "audit", "The audit log"),
+    "lineage": Entry(
+        f"{_CLI}.lineage", "lineage", "Show what something was made of, and what was made of it"
+    ),
     "teams": Entry(f"{_CLI}.identity", "teams", "Teams and their members"),
     "users": Entry(f"{_CLI}.identity", "users", "People and service accounts"),
     "keys": Entry(f"{_CLI}.identity", "keys", "API keys"),

@@ -65,6 +65,11 @@ def show_parts(value: Any, form: Format, columns: Sequence[str], parts: Mapping[
             _rows(data[name], part_columns)
 
 
+def draw(picture: Any) -> None:
+    """Writes something that Rich draws."""
+    _stdout().print(picture)
+
+
 def say(text: str) -> None:
     """A remark for the person who waits; never data."""
     sys.stderr.write(text + "\n")

@@ -4,9 +4,11 @@ import builtins
 from typing import Any
 
 from ml_platform.contracts.governance import ModelRisk
+from ml_platform.contracts.lineage import LineageKind
 from ml_platform.contracts.models import GateMetric, ModelVersion
 from ml_platform.contracts.models import Model as ModelData
 from ml_platform.sdk.errors import NotFoundError
+from ml_platform.sdk.lineage import Lineage, lineage_of
 from ml_platform.sdk.objects import PlatformObject
 from ml_platform.sdk.transport import Transport, at
 
@@ -39,6 +41,10 @@ class Model(PlatformObject[ModelVersion]):
         if gate is None or gate.metric is None or gate.value is None:
             return None
         return -gate.value if GateMetric(gate.metric).lower_is_better else gate.value
+
+    def lineage(self, **options: Any) -> Lineage:
+        """Data, code, job and run that it was made of, and where it serves; options: `Platform.lineage`."""
+        return lineage_of(self._transport, LineageKind.MODEL, f"{self.name}/{self.version}", **options)
 
 
 class Models:

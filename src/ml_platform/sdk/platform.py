@@ -18,6 +18,7 @@ from ml_platform.sdk.features import Features, FeatureView, TrainingSet
 from ml_platform.sdk.governance import Governance
 from ml_platform.sdk.identity import Audit, Identity
 from ml_platform.sdk.jobs import Jobs
+from ml_platform.sdk.lineage import Lineage, lineage_of
 from ml_platform.sdk.models import Model, Models
 from ml_platform.sdk.monitoring import Alerts, Drift
 from ml_platform.sdk.policies import Policies
@@ -170,6 +171,23 @@ class Platform:
         model_id = model.model_id if isinstance(model, Model) else model
         deployment = self.deployments.deploy(model_id, environment=environment, **options)
         return deployment.wait()
+
+    def lineage(self, kind: str, id: str, **options: Any) -> Lineage:  # noqa: A002 - as the API calls it
+        """What something was made of, and what was made of it.
+
+        Args:
+            kind: `dataset`, `feature_view`, `training_set`, `source`, `environment`, `job`, `run`, `model`,
+                `revision`, `deployment`, `predictions`, `prediction`, `ground_truth`, `drift_check` or
+                `retraining`.
+            id: its id; of datasets, feature views and models also the name, as `customers@2` and `churn/3`;
+                of a prediction its request id.
+            **options: `direction` (`upstream`, `downstream`, `both`), `depth`, `limit` (nodes), `predictions`
+                (whether they are counted in the prediction log), and `since` for the log.
+
+        Raises:
+            NotFoundError: the team has no such thing.
+        """
+        return lineage_of(self._transport, kind, id, **options)
 
     def close(self) -> None:
         """Gives the connections back."""

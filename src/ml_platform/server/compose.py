@@ -7,6 +7,7 @@ from ml_platform.server.parts import (
     deployments,
     features,
     governance,
+    lineage,
     mlflow,
     monitoring,
     policies,
@@ -32,6 +33,7 @@ PARTS = (
     deployments,
     alerts,
     monitoring,
+    lineage,
 )
 """In the order in which they need each other."""
 

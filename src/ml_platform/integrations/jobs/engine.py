@@ -33,6 +33,7 @@ from ml_platform.integrations.jobs.spec import (
     JobState,
     check_job_id,
     read_text,
+    requirements_of,
     write_atomically,
 )
 from ml_platform.kit.environments import RequirementsRefusedError, normalise_requirements
@@ -110,6 +111,11 @@ class LocalJobEngine:
                 scratch.rename(folder)
             finally:
                 _remove(scratch)
+
+    def requirements(self, job_id: str) -> str:
+        """The text of what the job's environment is made of."""
+        folder = self._folder(job_id)
+        return requirements_of(folder, JobSpec.from_json(read_text(folder / layout.SPEC) or ""))
 
     def launch(self, job_id: str) -> None:
         """Starts the job's runner unless it has one or had its turn.
@@ -274,12 +280,10 @@ def _fill(folder: Path, spec: JobSpec, text: str) -> None:
     archive.check_digest(spec.source, spec.source_sha256)
     archive.extract(spec.source, folder / layout.SOURCE)
     _check_inside(folder / layout.SOURCE, spec.script, "script")
-    requirements = spec.requirements
-    if requirements is None and spec.requirements_file is not None:
+    if spec.requirements is None and spec.requirements_file is not None:
         _check_inside(folder / layout.SOURCE, spec.requirements_file, "requirements file")
-        requirements = (folder / layout.SOURCE / spec.requirements_file).read_text(errors="replace")
     try:
-        normalise_requirements(requirements or "")
+        normalise_requirements(requirements_of(folder, spec))
     except RequirementsRefusedError as error:
         raise JobRefusedError(error.detail) from error
     for name, path in spec.inputs.items():

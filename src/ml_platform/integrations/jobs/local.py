@@ -1,6 +1,7 @@
 """The local job engine as training asks for it: `JobEngine` and `SourceArchives` of the training slice."""
 
 import gzip
+import hashlib
 import io
 import tarfile
 import tempfile
@@ -19,6 +20,7 @@ from ml_platform.integrations.jobs.spec import (
     JobResult,
     JobSpec,
 )
+from ml_platform.kit.environments import normalise_requirements
 from ml_platform.kit.errors import BadInputError, ConflictError, NotFoundError
 from ml_platform.services.training import (
     EngineState,
@@ -59,6 +61,11 @@ class LocalJobs:
                     log_bytes=job.log_bytes,
                 )
             )
+
+    def requirements_digest(self, job_id: str) -> str | None:
+        with _platform_errors():
+            lines = normalise_requirements(self._engine.requirements(job_id))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else None
 
     def launch(self, job_id: str) -> None:
         with _platform_errors():

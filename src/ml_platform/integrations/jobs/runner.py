@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.integrations.jobs import spec as layout
-from ml_platform.integrations.jobs.spec import JobResult, JobSpec, write_atomically
+from ml_platform.integrations.jobs.spec import JobResult, JobSpec, requirements_of, write_atomically
 from ml_platform.kit.environments import (
     EnvironmentCache,
     EnvironmentCancelledError,
@@ -92,7 +92,7 @@ class Runner:
         began = time.monotonic()
         try:
             python = self._environments.ensure(
-                self._requirements(),
+                requirements_of(self._folder, self._spec),
                 log=self._log.say,
                 timeout=self._spec.environment_timeout_seconds,
                 cancelled=self._unwanted,
@@ -134,13 +134,6 @@ class Runner:
             return self._result("timed_out", f"it ran longer than {spec.timeout_seconds:g} s", outcome)
         reason = _reason(outcome, spec)
         return self._result("failed" if reason else "succeeded", reason, outcome)
-
-    def _requirements(self) -> str:
-        if self._spec.requirements is not None:
-            return self._spec.requirements
-        if self._spec.requirements_file is None:
-            return ""
-        return (self._folder / layout.SOURCE / self._spec.requirements_file).read_text(errors="replace")
 
     def _script_environment(self, python: Path) -> dict[str, str]:
         source = self._folder / layout.SOURCE

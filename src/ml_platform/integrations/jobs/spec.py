@@ -193,6 +193,15 @@ def write_atomically(path: Path, text: str) -> None:
         os.close(directory)
 
 
+def requirements_of(folder: Path, spec: JobSpec) -> str:
+    """The text of what the environment of a job is made of; empty when it asks for nothing."""
+    if spec.requirements is not None:
+        return spec.requirements
+    if spec.requirements_file is None:
+        return ""
+    return (folder / SOURCE / spec.requirements_file).read_text(errors="replace")
+
+
 def read_text(path: Path) -> str | None:
     try:
         return path.read_text()

@@ -7,6 +7,7 @@ lie outside it too. The public key is no secret: with it everybody checks, and n
 """
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,9 @@ from ml_platform.kit.clock import rfc3339
 from ml_platform.kit.strictjson import dumps, finite
 from ml_platform.services.audit.tables import AuditEventRow, AuditHeadRow
 
+ChangeListener = Callable[[Session, list[dict[str, Any]]], None]
+"""Takes the events of a transaction before it commits; what it raises undoes the transaction."""
+
 
 class AuditChain:
     """Implements the recorder that every unit of work writes to.
@@ -38,14 +42,21 @@ class AuditChain:
     def __init__(self, key: bytes) -> None:
         self._key = Ed25519PrivateKey.from_private_bytes(key)
         self._public = self._key.public_key()
+        self._listeners: list[ChangeListener] = []
 
     @property
     def public_key(self) -> str:
         """The key that checks, in hexadecimal."""
         return self._public.public_bytes_raw().hex()
 
+    def listen(self, listener: ChangeListener) -> None:
+        """Has a part of the platform follow changes, whatever slice makes them, in their transactions."""
+        self._listeners.append(listener)
+
     def append(self, session: Session, events: list[dict[str, Any]]) -> None:
         """Adds events in the transaction of `session`; appenders queue at the head row."""
+        for listener in self._listeners:  # before the head is locked
+            listener(session, events)
         head = session.scalars(select(AuditHeadRow).with_for_update()).first()
         if head is None:
             head = AuditHeadRow(id=1, sequence=0, hash=GENESIS, seal=self.seal(0, GENESIS))

@@ -14,6 +14,7 @@ from ml_platform.contracts.datasets import (
     TrainingSet,
     TrainingSetCreate,
 )
+from ml_platform.kit.clock import rfc3339
 from ml_platform.kit.errors import BadInputError, ConflictError, NotFoundError
 from ml_platform.kit.ids import new_id
 from ml_platform.kit.storage import ObjectStorage
@@ -148,7 +149,11 @@ class FeatureService:
         )
         self._work.session.add(row)
         self._work.record(
-            "feature_view.materialize", "feature_view", view.id, after={"dataset_version": version}
+            "feature_view.materialize",
+            "feature_view",
+            view.id,
+            after={"dataset_version": version},
+            materialization_id=row.id,
         )
         self._work.start_workflow(
             MATERIALIZE, row.id, team_id=self._work.team_id, team_name=self._work.actor.team_name
@@ -184,8 +189,8 @@ class FeatureService:
         """Joins features to entities as they were known at each entity's time."""
         name, number = parse_reference(body.entities)
         dataset, version = self._datasets.find(name, number)
-        references = self._references(body.features)
-        set_id = new_id("ts")
+        references, views = self._references(body.features)
+        set_id, began_at = new_id("ts"), self._work.clock()
         with tempfile.TemporaryDirectory(prefix="mlops-training-set-") as folder:
             entities, joined = Path(folder) / "entities.parquet", Path(folder) / "joined.parquet"
             self._datasets.export(dataset.name, version.version, entities)
@@ -219,19 +224,23 @@ class FeatureService:
             "training_set.create",
             "training_set",
             row.id,
-            after={"entities": row.entities, "rows": rows, "digest": digest},
+            after={"entities": row.entities, "feature_views": views, "rows": rows, "digest": digest},
+            began_at=rfc3339(began_at),
         )
         return _training_set(row)
 
-    def _references(self, asked: list[str]) -> list[str]:
+    def _references(self, asked: list[str]) -> tuple[list[str], dict[str, int]]:
+        """Every feature by its whole name, and over which version of its dataset each view stands."""
         references: list[str] = []
+        views: dict[str, int] = {}
         for item in asked:
             view, colon, feature = item.partition(":")
             row = self._view_row(view)
             if colon and feature not in row.features:
                 raise BadInputError.of("features", f"{view!r} has no feature {feature!r}")
             references += [item] if colon else [f"{view}:{name}" for name in row.features]
-        return references
+            views[row.name] = row.dataset_version
+        return references, views
 
     def get_training_set(self, row_id: str) -> TrainingSet:
         row = self._repository.training_set(row_id)

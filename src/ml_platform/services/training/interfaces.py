@@ -109,6 +109,10 @@ class JobEngine(Protocol):
         """Lays the job out; BadInputError when it cannot be taken as it is."""
         ...
 
+    def requirements_digest(self, job_id: str) -> str | None:
+        """SHA-256 of what its environment is made of, in canonical form; None when it asks for nothing."""
+        ...
+
     def launch(self, job_id: str) -> None:
         """Starts it unless it was started."""
         ...

@@ -80,9 +80,13 @@ class JobSteps:
                 self._row(work, job_id).run_id = run_id
                 token = self._keys.issue(work, job_id, seconds=seconds + _KEY_SECONDS_IN_QUEUE)
             self._engine.prepare(self._launch_of(row, source, run_id, token))
+        # Asked before the script can have touched its files.
+        fresh = row.status == JobStatus.SUBMITTED.value
+        requirements = self._engine.requirements_digest(job_id) if fresh else None
         with self._begin(team) as work:
             row = self._row(work, job_id)
             if row.status == JobStatus.SUBMITTED.value:
+                row.requirements_digest = requirements
                 row.status = JobStatus.QUEUED.value
                 row.queued_at = work.clock()
         return seconds
@@ -128,6 +132,7 @@ class JobSteps:
             if row.status == JobStatus.PREPARING.value:
                 row.status = JobStatus.RUNNING.value
                 row.started_at = work.clock()
+                work.record("job.start", "job", job_id)
 
     def collect(self, team: Team, job_id: str, ended: Mapping[str, Any]) -> dict[str, float]:
         """Metrics from the run and from metrics.json, which wins; ends the run."""
@@ -167,11 +172,13 @@ class JobSteps:
             row = self._row(work, job_id)
             if row.finished_at is None:
                 self._keys.revoke(work, job_id)
+                before = row.status
                 _write_outcome(row, outcome, work.clock())
                 work.record(
                     "job.finish",
                     "job",
                     job_id,
+                    before={"status": before},
                     after={"status": row.status, "model_id": row.model_id, "reason": row.reason},
                 )
         self._wake(self._queue.dispatch())

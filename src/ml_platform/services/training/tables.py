@@ -34,6 +34,7 @@ class JobRow(Base):
         Index("ix_jobs_team", "team_id", "id"),
         Index("ix_jobs_experiment", "team_id", "experiment_id", "id"),
         Index("ix_jobs_queue", "finished_at", "slot_at", "id"),
+        Index("ix_jobs_source", "team_id", "source_id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -43,6 +44,7 @@ class JobRow(Base):
     source_id: Mapped[str] = mapped_column(ForeignKey("sources.id"))
     request: Mapped[dict[str, Any]]
     requirements_file: Mapped[str | None]
+    requirements_digest: Mapped[str | None]  # of what its environment is made of, in canonical form
     inputs: Mapped[dict[str, Any]]
     timeout_seconds: Mapped[int]
     memory_bytes: Mapped[int] = mapped_column(BigInteger)

@@ -456,6 +456,35 @@ def upgrade() -> None:
         batch_op.create_index("ix_ground_truth_uploads_time", ["deployment_id", "created_at"], unique=False)
 
     op.create_table(
+        "lineage_edges",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("source_kind", sa.String(), nullable=False),
+        sa.Column("source_id", sa.String(), nullable=False),
+        sa.Column("source_name", sa.String(), nullable=False),
+        sa.Column("target_kind", sa.String(), nullable=False),
+        sa.Column("target_id", sa.String(), nullable=False),
+        sa.Column("target_name", sa.String(), nullable=False),
+        sa.Column("relation", sa.String(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_lineage_edges_team_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_lineage_edges")),
+        sa.UniqueConstraint(
+            "team_id",
+            "source_kind",
+            "source_id",
+            "target_kind",
+            "target_id",
+            "relation",
+            name="uq_lineage_edges_edge",
+        ),
+    )
+    with op.batch_alter_table("lineage_edges", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_lineage_edges_target", ["team_id", "target_kind", "target_id"], unique=False
+        )
+
+    op.create_table(
         "materializations",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("team_id", sa.String(), nullable=False),
@@ -761,6 +790,7 @@ def upgrade() -> None:
         sa.Column("source_id", sa.String(), nullable=False),
         sa.Column("request", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("requirements_file", sa.String(), nullable=True),
+        sa.Column("requirements_digest", sa.String(), nullable=True),
         sa.Column("inputs", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("timeout_seconds", sa.Integer(), nullable=False),
         sa.Column("memory_bytes", sa.BigInteger(), nullable=False),
@@ -792,6 +822,7 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index("ix_jobs_experiment", ["team_id", "experiment_id", "id"], unique=False)
         batch_op.create_index("ix_jobs_queue", ["finished_at", "slot_at", "id"], unique=False)
+        batch_op.create_index("ix_jobs_source", ["team_id", "source_id"], unique=False)
         batch_op.create_index("ix_jobs_team", ["team_id", "id"], unique=False)
 
     op.create_table(
@@ -864,6 +895,7 @@ def downgrade() -> None:
     op.drop_table("rollout_canary_steps")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_index("ix_jobs_team")
+        batch_op.drop_index("ix_jobs_source")
         batch_op.drop_index("ix_jobs_queue")
         batch_op.drop_index("ix_jobs_experiment")
 
@@ -909,6 +941,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_materializations_team_id"))
 
     op.drop_table("materializations")
+    with op.batch_alter_table("lineage_edges", schema=None) as batch_op:
+        batch_op.drop_index("ix_lineage_edges_target")
+
+    op.drop_table("lineage_edges")
     with op.batch_alter_table("ground_truth_uploads", schema=None) as batch_op:
         batch_op.drop_index("ix_ground_truth_uploads_time")
         batch_op.drop_index("ix_ground_truth_uploads_deployment")
