@@ -8,6 +8,7 @@ import pytest
 
 from ml_platform.inference.batching import Batcher
 from ml_platform.inference.errors import DeadlineExceeded, ModelFailed, Unavailable
+from ml_platform.inference.runtimes.base import PLAIN, Manner
 
 
 class Recorder:
@@ -18,6 +19,7 @@ class Recorder:
     def __init__(self, inline_rows: int) -> None:
         self.inline_rows = inline_rows
         self.batches: list[list[Any]] = []
+        self.manners: list[Manner] = []
         self.gate = asyncio.Event()
         self.closed = False
 
@@ -27,7 +29,8 @@ class Recorder:
             raise ModelFailed("bad row")
         return [row[0] * 2 for row in rows]
 
-    async def predict_apart(self, rows):
+    async def predict_apart(self, rows, manner=PLAIN):
+        self.manners.append(manner)
         await self.gate.wait()
         return self.predict(rows)
 
@@ -93,6 +96,19 @@ class TestApart:
         recorder.gate.set()
         assert await asyncio.gather(first, *others) == [[2], [4], [6]]
         assert recorder.batches == [[1], [2, 3]]
+
+    @scenario(inline_rows=0)
+    async def test_calls_of_another_manner_are_another_batch_and_keep_their_places(self, recorder, batcher):
+        first = batcher.submit(rows(1))
+        await asyncio.sleep(0)
+        one, two = Manner('{"a":1}'), Manner('{"a":2}')
+        others = [
+            batcher.submit(rows(i), None, manner) for i, manner in enumerate((one, two, one, PLAIN, two))
+        ]
+        recorder.gate.set()
+        assert await asyncio.gather(first, *others) == [[2], [0], [2], [4], [6], [8]]
+        assert recorder.batches == [[1], [0, 2], [1, 4], [3]]
+        assert recorder.manners == [PLAIN, one, two, PLAIN]
 
     @scenario(inline_rows=0)
     async def test_batches_stay_within_their_bound(self, recorder, batcher):

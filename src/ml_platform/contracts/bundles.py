@@ -32,6 +32,7 @@ MAX_FILES = 10_000
 MAX_COLUMNS = 10_000
 MAX_BACKGROUND_ROWS = 100
 MAX_FOLDED_WIDTH = 20_000
+MAX_PARAMS = 200
 
 ColumnType = Literal["boolean", "integer", "long", "float", "double", "string", "datetime"]
 """MLflow's signature type names; integer is 32 bits, long 64, float 32, double 64."""
@@ -59,17 +60,34 @@ class Column(_Wire, frozen=True, kw_only=True):
     missing: Scalar | None = None
 
 
+class Param(_Wire, frozen=True, kw_only=True):
+    """Something that a caller may say of a prediction beside its rows, such as a temperature (MLflow `ParamSpec`).
+
+    `shape` is None for a single value and (-1,) for a list of them. A default of None means that there need not be
+    a value.
+    """
+
+    name: str
+    type: ColumnType
+    default: Scalar | tuple[Scalar, ...] | None = None
+    shape: tuple[int] | None = None
+
+
 class Signature(_Wire, frozen=True, kw_only=True):
     """The columns that a model takes and gives.
 
     `layout` is "columns" for a table with named columns (MLflow `ColSpec`: the model sees a DataFrame),
     and "tensor" for a matrix `[rows, columns]` (MLflow `TensorSpec` of shape (-1, n): the model sees one
     array). A tensor's columns are listed as "0" to "n-1", all of one type.
+
+    `params` are what the model's `predict` takes as `params`; only an isolated model has some. A model without any
+    does not name them, so that its bundle is the same as ever.
     """
 
     inputs: tuple[Column, ...]
     outputs: tuple[Column, ...] = ()
     layout: Literal["columns", "tensor"] = "columns"
+    params: tuple[Param, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class FoldedInput(_Wire, frozen=True, kw_only=True):
@@ -219,6 +237,8 @@ def check_manifest(manifest: BundleManifest) -> None:
         raise BundleError(f"files: the runtime {manifest.runtime!r} needs {needed!r}")
     if (manifest.runtime == "onnx") != (manifest.onnx is not None):
         raise BundleError("onnx: must be given for the runtime 'onnx' and for no other")
+    if manifest.onnx is not None and manifest.signature.params:
+        raise BundleError("signature.params: a graph takes none")
     if manifest.onnx is not None and manifest.onnx.folded is not None:
         _check_folded(manifest.onnx.folded, manifest)
     if manifest.output == "probability":
@@ -244,6 +264,24 @@ def _check_signature(signature: Signature) -> None:
     for column in signature.inputs:
         if column.missing is not None and not _fits(column.missing, column.type):
             raise BundleError(f"signature.inputs: 'missing' of {column.name!r} is not of type {column.type}")
+    _check_params(signature.params or ())
+
+
+def _check_params(params: tuple[Param, ...]) -> None:
+    if len(params) > MAX_PARAMS:
+        raise BundleError(f"signature.params: {len(params)}, more than {MAX_PARAMS}")
+    if len({param.name for param in params}) != len(params):
+        raise BundleError("signature.params: a param is named twice")
+    for param in params:
+        if not param.name or len(param.name) > 500:
+            raise BundleError("signature.params: a param's name must have 1 to 500 characters")
+        if param.shape not in (None, (-1,)):
+            raise BundleError(f"signature.params: {param.name!r} is neither a single value nor a list")
+        default = param.default if param.shape else (param.default,)
+        if param.default is not None and not (
+            isinstance(default, tuple) and all(_fits(value, param.type) for value in default)
+        ):
+            raise BundleError(f"signature.params: the default of {param.name!r} is not of type {param.type}")
 
 
 def _fits(value: Any, kind: ColumnType) -> bool:

@@ -2,7 +2,7 @@
 
 Requests that reach the loop in one turn share a batch; a request that comes alone waits for nobody. Small
 requests run on the loop's own thread (`Runtime.predict`), large or slow ones beside it, one batch at a
-time, so that neither holds the other up. The queue is bounded and sheds with 503; a caller who goes away,
+time, so that neither holds the other up; calls that ask in another manner (params) are another batch. The queue is bounded and sheds with 503; a caller who goes away,
 or whose deadline passes, leaves the others of its batch whole.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from ml_platform.inference.decoding import Row
 from ml_platform.inference.errors import DeadlineExceeded, ModelFailed, ServingError, Unavailable
-from ml_platform.inference.runtimes.base import Runtime
+from ml_platform.inference.runtimes.base import PLAIN, Manner, Runtime
 from ml_platform.inference.traces.trace import MODEL, QUEUE, WAKE, Trace
 
 _SWEEP_SECONDS = 0.05
@@ -30,6 +30,7 @@ class _Waiting:
     future: asyncio.Future[list[Any]]
     deadline: float
     trace: Trace | None
+    manner: Manner = PLAIN
 
 
 class Batcher:
@@ -51,7 +52,9 @@ class Batcher:
         self._queued = 0
         self._traced = False
 
-    def submit(self, rows: Sequence[Row], trace: Trace | None = None) -> asyncio.Future[list[Any]]:
+    def submit(
+        self, rows: Sequence[Row], trace: Trace | None = None, manner: Manner = PLAIN
+    ) -> asyncio.Future[list[Any]]:
         """Queues the rows; the future gives one prediction for each, or raises ServingError."""
         count = len(rows)
         if trace is not None:
@@ -68,7 +71,7 @@ class Batcher:
             refusal = self._runtime.refusal(self._task is not None)
             if refusal is not None:
                 raise refusal
-            self._apart.append(_Waiting(rows, future, time.monotonic() + self._timeout, trace))
+            self._apart.append(_Waiting(rows, future, time.monotonic() + self._timeout, trace, manner))
             self._sweep_later()
             if self._task is None:
                 self._task = self._loop.create_task(self._run_apart())
@@ -146,19 +149,25 @@ class Batcher:
 
     def _take(self) -> tuple[list[_Waiting], int]:
         batch: list[_Waiting] = []
+        others: list[_Waiting] = []  # of another manner: they keep their places
         dropped = total = 0
         while self._apart and (not batch or total + len(self._apart[0].rows) <= self._max_batch):
             waiting = self._apart.popleft()
             if waiting.future.done():  # gave up, or went away
                 dropped += len(waiting.rows)
                 continue
+            if batch and waiting.manner != batch[0].manner:
+                others.append(waiting)
+                continue
             total += len(waiting.rows)
             batch.append(waiting)
+        self._apart.extendleft(reversed(others))
         return batch, total + dropped
 
     async def _answer_apart(self, batch: list[_Waiting]) -> None:
         try:
-            predictions = await self._runtime.predict_apart([row for w in batch for row in w.rows])
+            rows = [row for waiting in batch for row in waiting.rows]
+            predictions = await self._runtime.predict_apart(rows, batch[0].manner)
         except ModelFailed as error:
             if len(batch) == 1:
                 _fail(batch[0], error)

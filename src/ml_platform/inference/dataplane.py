@@ -19,6 +19,7 @@ from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.predictionlog.spool import Record
 from ml_platform.inference.revisions import RevisionManager
 from ml_platform.inference.routing import Key, Route
+from ml_platform.inference.runtimes.base import PLAIN, Manner
 from ml_platform.inference.settings import Settings
 from ml_platform.inference.shadowing import Shadows
 from ml_platform.inference.traces.trace import ENCODE, FEATURES, LOAD, WAKE, Trace
@@ -37,7 +38,18 @@ _ANONYMOUS = Key("anonymous", None, frozenset({"predict"}), None)
 class Call:
     """One request on its way: filled in as far as it gets, then counted and logged from here."""
 
-    __slots__ = ("error", "keys", "predictions", "request_id", "revision", "rows", "started", "trace", "unit")
+    __slots__ = (
+        "error",
+        "keys",
+        "params",
+        "predictions",
+        "request_id",
+        "revision",
+        "rows",
+        "started",
+        "trace",
+        "unit",
+    )
 
     def __init__(self, request_id: str, started: int) -> None:
         self.request_id = request_id
@@ -45,6 +57,7 @@ class Call:
         self.revision: LiveRevision | None = None
         self.rows: Sequence[Row] = ()
         self.keys: Sequence[dict[str, Any] | None] | None = None
+        self.params: str | None = None
         self.predictions: list[Any] | None = None
         self.error: str | None = None
         self.trace: Trace | None = None
@@ -174,7 +187,8 @@ class DataPlane:
         """One prediction for each row, by `call.revision`; raises ServingError."""
         revision = call.revision
         assert revision is not None
-        call.rows, call.keys = decoded.rows, decoded.keys
+        call.rows, call.keys, call.params = decoded.rows, decoded.keys, decoded.params
+        manner = PLAIN if decoded.params is None else Manner(decoded.params)
         trace = call.trace
         if trace is not None:
             trace.decoded()
@@ -187,7 +201,7 @@ class DataPlane:
                 if trace is not None and decoded.keys is not None:
                     trace.mark(FEATURES)
                 call.rows = await revision.lookups.fill(decoded)
-            call.predictions = await batcher.submit(call.rows, trace)
+            call.predictions = await batcher.submit(call.rows, trace, manner)
         finally:
             revision.leave()
         if trace is not None:
@@ -206,7 +220,7 @@ class DataPlane:
 
             async def predict(given: Sequence[Row]) -> list[Any]:
                 batcher = revision.batcher or await revision.residence.ready()
-                return await batcher.submit(given)
+                return await batcher.submit(given, None, Manner(decoded.params))
 
             return await self._explainer.explain(revision, rows, predict)
         finally:
@@ -248,7 +262,9 @@ class DataPlane:
             share = shadow.spec.shadow_share
             taken = share >= 1 or random.random() < share  # noqa: S311 - a share of traffic, not a secret
             if taken and shadow is not revision:
-                self._shadows.ask(shadow, revision, call.request_id, call.rows, call.keys, predictions)
+                self._shadows.ask(
+                    shadow, revision, call.request_id, call.rows, call.keys, call.params, predictions
+                )
 
     def _log(self, call: Call, revision: LiveRevision, status: int, microseconds: int) -> None:
         rows = call.rows
@@ -264,6 +280,7 @@ class DataPlane:
                 rows,
                 call.predictions if status < 400 else None,
                 call.error,
+                call.params,
                 unit=call.unit,
             )
         )

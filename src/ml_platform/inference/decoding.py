@@ -2,16 +2,17 @@
 
 A body is `{"instances": [...]}`; an instance is a row in the signature's order, an object by column name,
 or, for a model that declares features, an object that holds the entity keys and leaves out the columns
-that are looked up. A field that is given twice counts with its last value, as JSON readers do.
+that are looked up. Beside them stands `{"parameters": {...}}`, where the model declares some. A field that is given
+twice counts with its last value, as JSON readers do.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -44,21 +45,35 @@ class InputColumn:
 class Decoded:
     """Typed rows in the signature's order; a value that must be looked up is UNSET.
 
-    `keys` holds the entity keys of each row, when the model declares features and a row gave them all.
+    `keys` holds the entity keys of each row, when the model declares features and a row gave them all. `params`
+    are the model's parameters as JSON, its defaults included, when it declares any.
     """
 
     rows: Sequence[Row]
     keys: Sequence[dict[str, Any] | None] | None = None
+    params: str | None = None
+
+
+class ParamReader(Protocol):
+    """Checks what a caller says in `parameters` (`params.Params`)."""
+
+    def read(self, given: Mapping[str, Any] | None, where: str) -> str: ...
+    def described(self) -> dict[str, dict[str, Any]]: ...
 
 
 class InputDecoder:
     """Decodes and checks `{"instances": [...]}`."""
 
     def __init__(
-        self, columns: Sequence[InputColumn], features: FeatureRequest | None, max_rows: int
+        self,
+        columns: Sequence[InputColumn],
+        features: FeatureRequest | None,
+        max_rows: int,
+        params: ParamReader | None = None,
     ) -> None:
         self.columns = tuple(columns)
         self.max_rows = max_rows
+        self.params = params
         self._looked_up = frozenset(features.columns) if features else frozenset[str]()
         names = {column.name for column in columns}
         # An entity key may also be a column of the model; it is then read once, as the column.
@@ -74,7 +89,10 @@ class InputDecoder:
         plain: Any = tuple.__class_getitem__(tuple(annotation(column) for column in self.columns))
         instance: Any = self._row | plain
         instances = Annotated[list[instance], msgspec.Meta(min_length=1)]
-        body = msgspec.defstruct("Body", [("instances", instances)], forbid_unknown_fields=True)
+        parts: list[Any] = [("instances", instances)]
+        if params is not None:
+            parts.append(("parameters", dict[str, Any] | None, None))
+        body = msgspec.defstruct("Body", parts, forbid_unknown_fields=True)
         self._decode = msgspec.json.Decoder(body).decode
 
     def decode(self, body: bytes | bytearray) -> Decoded:
@@ -85,27 +103,29 @@ class InputDecoder:
             TooLarge: when there are more instances than allowed.
         """
         try:
-            instances = self._decode(body).instances  # type: ignore[attr-defined]
+            parsed: Any = self._decode(body)
         except msgspec.ValidationError as error:
             raise InvalidInput(explain(str(error), [column.name for column in self.columns])) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidInput(f"the body is not valid JSON: {error}") from None
+        instances = parsed.instances
         if len(instances) > self.max_rows:
             raise TooLarge(f"instances: at most {self.max_rows} in one request, got {len(instances)}")
         kind, as_tuple = self._row, msgspec.structs.astuple
         rows = [as_tuple(row) if type(row) is kind else row for row in instances]
-        return self.complete(rows, "instances")
+        params = self.params.read(parsed.parameters, "parameters") if self.params is not None else None
+        return self.complete(rows, "instances", params)
 
-    def complete(self, given: list[Row], where: str) -> Decoded:
+    def complete(self, given: list[Row], where: str, params: str | None = None) -> Decoded:
         """The typed rows out of values for `columns` and then `entity_columns`, UNSET where there are none.
 
         For protocols with bodies of their own form. A row may end after `columns`; `where` names the rows in
-        an error.
+        an error. `params` are those that `self.params` has read, if the model declares any.
 
         Raises:
             InvalidInput: a column has to be looked up, and an entity key is missing.
         """
-        return self._with_keys(given, where) if self._key_names else Decoded(given)
+        return self._with_keys(given, where, params) if self._key_names else Decoded(given, None, params)
 
     @property
     def entity_columns(self) -> tuple[InputColumn, ...]:
@@ -120,7 +140,7 @@ class InputDecoder:
             return name, kind | msgspec.UnsetType, UNSET
         return (name, kind, None) if column.nullable else (name, kind)
 
-    def _with_keys(self, given: list[Row], where: str) -> Decoded:
+    def _with_keys(self, given: list[Row], where: str, params: str | None) -> Decoded:
         width = len(self.columns)
         positions = {c.name: i for i, c in enumerate((*self.columns, *self.entity_columns))}
         rows: list[Row] = []
@@ -135,7 +155,7 @@ class InputDecoder:
                 )
             rows.append(row)
             keys.append(None if absent else key)
-        return Decoded(rows, keys)
+        return Decoded(rows, keys, params)
 
 
 def explain(message: str, columns: Sequence[str], root: str = "") -> str:

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from ml_platform.contracts.bundles import BundleError, BundleManifest, FeatureRequest
+from ml_platform.contracts.bundles import BundleError, BundleManifest, Param
 from ml_platform.contracts.serving import (
     FeatureStore,
     RevisionState,
@@ -26,6 +26,7 @@ from ml_platform.inference.decoding import InputColumn, InputDecoder
 from ml_platform.inference.features_api import OpenOnlineFeatures
 from ml_platform.inference.live import LiveRevision, log_header
 from ml_platform.inference.lookups import FeatureLookups
+from ml_platform.inference.params import Params
 from ml_platform.inference.predictionlog.writer import PredictionLog
 from ml_platform.inference.residency import FIRST_RETRY, LAST_RETRY, Residence, Residency
 from ml_platform.inference.runtimes.loading import RuntimeLoader
@@ -106,7 +107,9 @@ class RevisionManager:
         self.residency = Residency(settings, loader, self._noticed)
         self._snapshot: Snapshot | None = None
         self._entries: dict[str, _Entry] = {}
-        self._decoders: WeakValueDictionary[tuple[InputColumn, ...], InputDecoder] = WeakValueDictionary()
+        self._decoders: WeakValueDictionary[
+            tuple[tuple[InputColumn, ...], tuple[Param, ...]], InputDecoder
+        ] = WeakValueDictionary()
         self._routed: tuple[dict[str, LiveRevision], dict[str, str]] = ({}, {})
         self._live: list[LiveRevision] = []
         self._closing: set[asyncio.Task[None]] = set()
@@ -242,20 +245,22 @@ class RevisionManager:
             endpoint=entry.endpoint,
             spec=entry.spec,
             manifest=manifest,
-            decoder=self._decoder(prepared.columns, manifest.features),
+            decoder=self._decoder(prepared.columns, manifest),
             lookups=await self._features(wanted.store, manifest, prepared.columns),
             log=self._log.revision(log_header(entry.endpoint, entry.spec, manifest)),
         )
         self._live.append(live)
         return live, self.residency.add(live, wanted.uri, prepared)
 
-    def _decoder(self, columns: tuple[InputColumn, ...], features: FeatureRequest | None) -> InputDecoder:
+    def _decoder(self, columns: tuple[InputColumn, ...], manifest: BundleManifest) -> InputDecoder:
         """One for all that take the same columns, as versions of a model do: it is small, and stays in cache."""
-        if features is not None:
-            return InputDecoder(columns, features, self._settings.max_rows)
-        found = self._decoders.get(columns)
+        declared, features = manifest.signature.params or (), manifest.features
+        found = self._decoders.get((columns, declared)) if features is None else None
         if found is None:
-            found = self._decoders[columns] = InputDecoder(columns, None, self._settings.max_rows)
+            params = Params(declared) if declared else None
+            found = InputDecoder(columns, features, self._settings.max_rows, params)
+            if features is None:
+                self._decoders[columns, declared] = found
         return found
 
     async def _features(

@@ -16,7 +16,9 @@ from typing import Any, Final
 from ml_platform.inference.decoding import UNSET, Decoded, Row
 from ml_platform.inference.errors import ServingError
 from ml_platform.inference.live import LiveRevision
+from ml_platform.inference.params import translate as translate_params
 from ml_platform.inference.predictionlog.spool import Record
+from ml_platform.inference.runtimes.base import Manner
 
 _MAX_PENDING: Final = 256
 _TOLERANCE: Final = 1e-5
@@ -38,6 +40,7 @@ class Shadows:
         request_id: str,
         rows: Sequence[Row],
         keys: Keys,
+        params: str | None,
         answered: Sequence[Any],
     ) -> None:
         """Has a shadow answer what the primary has answered."""
@@ -45,7 +48,7 @@ class Shadows:
             shadow.tally.skipped += 1
             return
         task = asyncio.get_running_loop().create_task(
-            self._compare(shadow, primary, request_id, rows, keys, answered)
+            self._compare(shadow, primary, request_id, rows, keys, params, answered)
         )
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
@@ -57,9 +60,10 @@ class Shadows:
         request_id: str,
         rows: Sequence[Row],
         keys: Keys,
+        params: str | None,
         answered: Sequence[Any],
     ) -> None:
-        decoded = translate(shadow, primary, rows, keys)
+        decoded = translate(shadow, primary, rows, keys, params)
         if decoded is None:
             shadow.tally.skipped += 1
             return
@@ -72,7 +76,7 @@ class Shadows:
             batcher = shadow.batcher or await shadow.residence.ready()
             if shadow.lookups is not None:
                 taken = await shadow.lookups.fill(decoded)
-            predictions = await batcher.submit(taken)
+            predictions = await batcher.submit(taken, None, Manner(decoded.params))
         except ServingError as error:
             status, problem = error.status, str(error)
         finally:
@@ -94,17 +98,26 @@ class Shadows:
                 taken,
                 predictions,
                 problem,
+                decoded.params,
             )
         )
 
 
-def translate(shadow: LiveRevision, primary: LiveRevision, rows: Sequence[Row], keys: Keys) -> Decoded | None:
+def translate(
+    shadow: LiveRevision, primary: LiveRevision, rows: Sequence[Row], keys: Keys, params: str | None = None
+) -> Decoded | None:
     """The primary's rows as the shadow takes them: by name and type; None when it needs what they lack.
+
+    The same with params: the shadow must know all of the primary's.
 
     A column that only the shadow has is looked up, if it is a feature and the request gave the keys.
     """
+    try:
+        params = translate_params(shadow.decoder.params, params)
+    except ServingError:
+        return None
     if shadow.decoder.columns == primary.decoder.columns:
-        return Decoded(rows, keys)
+        return Decoded(rows, keys, params)
     given = {(column.name, column.type): index for index, column in enumerate(primary.decoder.columns)}
     positions = [given.get((column.name, column.type)) for column in shadow.decoder.columns]
     features = shadow.manifest.features
@@ -112,7 +125,7 @@ def translate(shadow: LiveRevision, primary: LiveRevision, rows: Sequence[Row], 
     if own and (features is None or not own <= set(features.columns) or keys is None or None in keys):
         return None
     taken = [tuple(UNSET if at is None else row[at] for at in positions) for row in rows]
-    return Decoded(taken, keys)
+    return Decoded(taken, keys, params)
 
 
 def difference(mine: Any, theirs: Any) -> tuple[bool, float]:

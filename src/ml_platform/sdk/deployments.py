@@ -127,21 +127,28 @@ class Deployment(PlatformObject[DeploymentData]):
         return self
 
     def predict(
-        self, instances: Sequence[Any] | Mapping[str, Any] | Any, *, headers: Mapping[str, str] | None = None
+        self,
+        instances: Sequence[Any] | Mapping[str, Any] | Any,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> list[Any]:
         """Predictions for rows, objects by column name, or entity keys.
 
-        One object is one instance; a pandas DataFrame is one instance a row. Goes straight to the inference
-        server.
+        One object is one instance; a pandas DataFrame is one instance a row. `parameters` are the params of the
+        model's signature, where it has some. Goes straight to the inference server.
         """
-        rows = _instances(instances)
         answer = self._transport.request(
-            "POST", self.endpoint, json={"instances": rows}, headers=headers, timeout=30
+            "POST", self.endpoint, json=_body(instances, parameters), headers=headers, timeout=30
         )
         return _answered(answer, self.endpoint, "predictions")
 
     def explain(
-        self, instances: Sequence[Any] | Mapping[str, Any] | Any, *, timeout: float = 90
+        self,
+        instances: Sequence[Any] | Mapping[str, Any] | Any,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        timeout: float = 90,
     ) -> list[dict[str, Any]]:
         """Why the model predicts what it does: SHAP values for a few instances, given as in `predict`.
 
@@ -157,7 +164,7 @@ class Deployment(PlatformObject[DeploymentData]):
         """
         endpoint = f"{self.endpoint.removesuffix(':predict')}:explain"
         answer = self._transport.request(
-            "POST", endpoint, json={"instances": _instances(instances)}, timeout=timeout, retries=1
+            "POST", endpoint, json=_body(instances, parameters), timeout=timeout, retries=1
         )
         return _answered(answer, endpoint, "explanations")
 
@@ -342,6 +349,11 @@ def _answered(answer: httpx.Response, endpoint: str, what: str) -> list[Any]:
         return list(answer.json()[what])
     except (ValueError, KeyError, TypeError):
         raise ServerError(f"{endpoint} did not answer with {what}") from None
+
+
+def _body(instances: Any, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    body: dict[str, Any] = {"instances": _instances(instances)}
+    return body if parameters is None else body | {"parameters": dict(parameters)}
 
 
 def _instances(given: Any) -> list[Any]:

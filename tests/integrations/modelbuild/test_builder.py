@@ -7,8 +7,10 @@ import numpy as np
 import onnxruntime
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from mlflow.types import ParamSchema, ParamSpec
 
-from ml_platform.contracts.bundles import BundleManifest, decode_manifest
+from ml_platform.contracts.bundles import BundleManifest, Param, decode_manifest
 from ml_platform.integrations.modelbuild import (
     BuildFailedError,
     BuildResult,
@@ -141,6 +143,25 @@ class TestFallingBack:
         result = builder.build(models / "odd", tmp_path / "b")
         assert result.runtime == "pyfunc"
         assert "FunctionTransformer" in (result.reason or "")
+
+    def test_a_model_with_params(self, builder: ModelBuilder, models: Path, tmp_path: Path) -> None:
+        """Its own `predict` takes them, which gives labels; a graph could not."""
+        model = shutil.copytree(models / "churn", tmp_path / "model")
+        described = yaml.safe_load((model / "MLmodel").read_text())
+        described["signature"]["params"] = ParamSchema([ParamSpec("scale", "double", 1.0)]).to_json()
+        (model / "MLmodel").write_text(yaml.safe_dump(described))
+        result = builder.build(model, tmp_path / "bundle", sample=models / "customers.parquet")
+        assert (result.runtime, result.reason) == (
+            "pyfunc",
+            "its signature has params, which a graph does not take",
+        )
+        manifest = manifest_of(tmp_path / "bundle")
+        assert manifest.signature.params == (Param(name="scale", type="double", default=1.0),)
+        assert (manifest.task, manifest.output, manifest.classes) == (
+            "classification",
+            "prediction",
+            ("No", "Yes"),
+        )
 
     def test_a_custom_model_keeps_its_directory_and_requirements(
         self, builder: ModelBuilder, models: Path, tmp_path: Path

@@ -1,8 +1,12 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
+from mlflow.types import DataType, ParamSchema, ParamSpec
+from mlflow.types.schema import Object, Property
 
+from ml_platform.contracts.bundles import Param
 from ml_platform.integrations.modelbuild import ModelRefusedError, inspect_model
 
 SIGNATURE = """signature:
@@ -31,6 +35,31 @@ class TestInspecting:
             ("b", "double", False),
         ]
         assert set(info.files) == {"MLmodel", "requirements.txt", "model.pkl"}
+
+    def test_the_params_that_mlflow_writes(self, model: Path) -> None:
+        schema = ParamSchema(
+            [
+                ParamSpec("scale", "double", 1.5),
+                ParamSpec("limit", "long", None),
+                ParamSpec("stop", "string", ["a"], shape=(-1,)),
+                ParamSpec("moment", "datetime", "2024-01-02T03:04:05"),
+                ParamSpec("options", Object([Property("deep", DataType.boolean)]), {"deep": True}),
+            ]
+        )
+        (model / "MLmodel").write_text(GOOD + SIGNATURE + f"  params: '{schema.to_json()}'\n")
+        info = inspect_model(model)
+        assert info.signature is not None
+        assert info.signature.params == (
+            Param(name="scale", type="double", default=1.5),
+            Param(name="limit", type="long"),
+            Param(name="stop", type="string", default=("a",), shape=(-1,)),
+            Param(name="moment", type="datetime", default="2024-01-02T03:04:05"),
+        )
+
+    def test_no_params(self, model: Path) -> None:
+        signature = inspect_model(model).signature
+        assert signature is not None
+        assert "params" not in msgspec.to_builtins(signature)
 
     def test_the_digest_tells_any_change_of_content_or_name(self, model: Path) -> None:
         digests = {inspect_model(model).digest}

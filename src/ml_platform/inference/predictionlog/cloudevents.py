@@ -89,6 +89,8 @@ def _asked(header: SegmentHeader, record: Record) -> dict[str, Any]:
     asked: dict[str, Any] = {"instances": [dict(zip(names, row, strict=True)) for row in record.rows]}
     if record.keys is not None:
         asked["entities"] = record.keys
+    if record.params is not None:
+        asked["parameters"] = msgspec.json.decode(record.params)
     return asked
 
 

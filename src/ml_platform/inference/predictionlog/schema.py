@@ -28,6 +28,7 @@ COLUMNS: Final[tuple[tuple[str, str], ...]] = (
     ("prediction", "double"),  # where it is a number or a boolean, else null
     ("prediction_json", "string"),  # exactly as answered
     ("error", "string"),
+    ("params", "string"),  # JSON object of the model's params, defaults included; null when it declares none
     ("unit", "string"),  # the hash of what kept its caller on this revision; null when nothing did
 )
 

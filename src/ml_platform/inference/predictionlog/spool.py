@@ -44,7 +44,7 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):
-    """One request. `predictions` is None when it failed; then `error` says why."""
+    """One request. `predictions` is None when it failed; then `error` says why. `params` are JSON."""
 
     request_id: str
     time_us: int
@@ -54,6 +54,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     rows: Sequence[Sequence[Any]]
     predictions: list[Any] | None
     error: str | None
+    params: str | None = None
     unit: str | None = None
 
 

@@ -5,8 +5,9 @@
     {"instances": [{...}, ...]}          or rows in the signature's order
     {"inputs": {"column": [...], ...}}   or as `instances`
 
-What is answered means what MLflow's own scoring server makes of it: columns that the signature does not know
-are ignored, `params` of a model that declares none too, and a single column needs no brackets. What MLflow
+Beside them may stand `"params": {...}`. What is answered means what MLflow's own scoring server makes of it: columns
+that the signature does not know are ignored, `params` of a model that declares none too, and a single column needs
+no brackets. A param that a model with params does not declare is refused. What MLflow
 would bend into shape (a text as a number, 1.5 as an integer, a missing value in a required column) is refused
 by the column's name.
 """
@@ -72,17 +73,18 @@ class ScoringDecoder:
             )
         form = given[0]
         value = getattr(parsed, form)
+        params = self._params(parsed.params) if self._decoder.params is not None else None
         if form == "dataframe_split":
-            return self._split(value)
+            return self._split(value, params)
         if type(value) is self._table:
-            return self._finish(self._rows_of_columns(msgspec.structs.astuple(value)), form)
+            return self._finish(self._rows_of_columns(msgspec.structs.astuple(value)), form, params)
         if self._tensor and form == "dataframe_records":
-            return self._finish(self._tensor_records(value), form)
+            return self._finish(self._tensor_records(value), form, params)
         kind, as_tuple = self._record, msgspec.structs.astuple
         rows = [
             as_tuple(row) if type(row) is kind else row if type(row) is tuple else (row,) for row in value
         ]
-        return self._finish(rows, form)
+        return self._finish(rows, form, params)
 
     def decode_csv(self, body: bytes) -> Decoded:
         """The typed rows of a CSV body whose first line names the columns. Errors as in `decode_json`."""
@@ -95,7 +97,8 @@ class ScoringDecoder:
             found.append(layout.read(line, number))
         if not found:
             raise InvalidInput("csv: there are no rows below the header")
-        return self._finish(found, "csv")
+        params = self._params(None) if self._decoder.params is not None else None
+        return self._finish(found, "csv", params)
 
     @property
     def _names(self) -> list[str]:
@@ -116,9 +119,19 @@ class ScoringDecoder:
             ("instances", rows),
             ("inputs", rows if self._tensor else self._table | rows),
         )
-        return msgspec.defstruct("Body", [(name, kind | msgspec.UnsetType, UNSET) for name, kind in forms])
+        parts: list[Any] = [(name, kind | msgspec.UnsetType, UNSET) for name, kind in forms]
+        if self._decoder.params is not None:
+            parts.append(("params", dict[str, Any] | None, None))
+        return msgspec.defstruct("Body", parts)
 
-    def _split(self, split: _Split) -> Decoded:
+    def _params(self, given: dict[str, Any] | None) -> str | None:
+        assert self._decoder.params is not None
+        try:
+            return self._decoder.params.read(given, "params")
+        except InvalidInput as error:
+            raise SchemaViolation(str(error)) from None
+
+    def _split(self, split: _Split, params: str | None) -> Decoded:
         where = "dataframe_split"
         if isinstance(split.columns, list):
             header = [str(name) for name in split.columns]
@@ -133,7 +146,7 @@ class ScoringDecoder:
             raise InvalidInput(explain(str(error), header, f"{where}.data")) from None
         except _BROKEN as error:
             raise InvalidInput(f"the body is not valid JSON: {error}") from None
-        return self._finish(layout.arranged(rows), f"{where}.data")
+        return self._finish(layout.arranged(rows), f"{where}.data", params)
 
     def _layout(self, header: Sequence[str], where: str) -> _Layout:
         """How rows with this header become the signature's; clients send the same one again and again."""
@@ -198,10 +211,10 @@ class ScoringDecoder:
                 )
         return [tuple(record[name] for name in names) for record in records]
 
-    def _finish(self, rows: list[Row], where: str) -> Decoded:
+    def _finish(self, rows: list[Row], where: str, params: str | None) -> Decoded:
         if len(rows) > self._decoder.max_rows:
             raise TooLarge(f"{where}: at most {self._decoder.max_rows} rows in one request, got {len(rows)}")
-        return self._decoder.complete(rows, where)
+        return self._decoder.complete(rows, where, params)
 
 
 def scoring_decoder(revision: LiveRevision) -> ScoringDecoder:

@@ -141,7 +141,9 @@ class V1:
         found = plane.route(key, address.team, environment, name)
         if not found.arms:
             raise Unavailable(found.unavailable, retry_after=2)
-        return {"name": name, "ready": True}
+        described: dict[str, Any] = {"name": name, "ready": True}
+        params = found.arms[-1].decoder.params
+        return described if params is None else described | {"parameters": params.described()}
 
 
 def entity_in(body: bytes, entity: str) -> str | None:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ml_platform.inference.decoding import InputColumn, Row
 from ml_platform.inference.errors import Unavailable
+
+
+class Manner(NamedTuple):
+    """How a model is asked, beside its rows; a batch is made of calls that ask in the same manner.
+
+    `params` are the model's parameters as JSON, if it declares any.
+    """
+
+    params: str | None = None
+
+
+PLAIN = Manner()
 
 
 class Runtime(Protocol):
@@ -25,8 +37,8 @@ class Runtime(Protocol):
         """One prediction for each row; raises ServingError."""
         ...
 
-    async def predict_apart(self, rows: Sequence[Row]) -> list[Any]:
-        """The same without holding the event loop up."""
+    async def predict_apart(self, rows: Sequence[Row], manner: Manner = PLAIN) -> list[Any]:
+        """The same without holding the event loop up; only an isolated model knows other manners than the plain."""
         ...
 
     def refusal(self, busy: bool) -> Unavailable | None:

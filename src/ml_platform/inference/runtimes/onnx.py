@@ -30,6 +30,7 @@ from ml_platform.contracts.bundles import (
 )
 from ml_platform.inference.decoding import InputColumn, Row
 from ml_platform.inference.errors import ModelFailed
+from ml_platform.inference.runtimes.base import PLAIN, Manner
 from ml_platform.inference.runtimes.feeding import ColumnFeeder, Feeder, FoldedFeeder, MatrixFeeder
 from ml_platform.inference.runtimes.memory import allocated, give_back
 from ml_platform.inference.runtimes.onnx_graph import graph_inputs
@@ -87,7 +88,7 @@ class OnnxRuntime:
             raise ModelFailed(f"the model failed: {type(error).__name__}: {_first_line(error)}") from error
         return self._answers(result, len(rows))
 
-    async def predict_apart(self, rows: Sequence[Row]) -> list[Any]:
+    async def predict_apart(self, rows: Sequence[Row], manner: Manner = PLAIN) -> list[Any]:  # noqa: ARG002
         return await asyncio.get_running_loop().run_in_executor(self._executor, self.predict, rows)
 
     def refusal(self, busy: bool) -> None:  # noqa: ARG002 - a graph is there as long as its worker

@@ -19,6 +19,7 @@ from typing import Any
 from ml_platform.contracts.bundles import PYFUNC_DIRECTORY, BundleError, BundleManifest
 from ml_platform.inference.decoding import InputColumn, Row
 from ml_platform.inference.errors import DeadlineExceeded, ModelFailed, Unavailable
+from ml_platform.inference.runtimes.base import PLAIN, Manner
 from ml_platform.inference.runtimes.breaker import Breaker, Health
 from ml_platform.inference.runtimes.pyfunc_process import ModelProcess, ProcessBrokeError, PyfuncLimits
 
@@ -83,14 +84,14 @@ class PyfuncRuntime:
     def refusal(self, busy: bool) -> Unavailable | None:
         return self._breaker.refusal(busy)
 
-    async def predict_apart(self, rows: Sequence[Row]) -> list[Any]:
+    async def predict_apart(self, rows: Sequence[Row], manner: Manner = PLAIN) -> list[Any]:
         self._take_over()
         process = self._process
         if process is None:
             raise self._breaker.unavailable()
         self._busy = True
         try:
-            predictions = await process.ask(rows)
+            predictions = await process.ask(rows, manner)
         except TimeoutError:
             message = f"the model gave no answer within {self._limits.request_timeout:g} s"
             await self._replace(process, "timeout", message)

@@ -64,13 +64,14 @@ def _end_if_forked(own: int) -> None:
         os._exit(0)
 
 
-def _answer(
-    predict: Callable[[list[list[Any]]], list[Any]], request: dict[str, Any], most: int
-) -> tuple[bytes, bool]:
+Predict = Callable[[list[list[Any]], dict[str, Any]], list[Any]]
+
+
+def _answer(predict: Predict, request: dict[str, Any], most: int) -> tuple[bytes, bool]:
     """The answer as it is sent, and whether the memory is exhausted."""
     exhausted = False
     try:
-        answer = {"number": request["number"], "predictions": predict(request["rows"])}
+        answer = {"number": request["number"], "predictions": predict(request["rows"], request)}
         data = json.dumps(answer, allow_nan=False, ensure_ascii=False).encode()
         if len(data) <= most:
             return data, False
@@ -82,7 +83,7 @@ def _answer(
     return json.dumps({"number": request["number"], "error": error}).encode(), exhausted
 
 
-def _load(setup: dict[str, Any]) -> Callable[[list[list[Any]]], list[Any]]:
+def _load(setup: dict[str, Any]) -> Predict:
     import mlflow.pyfunc
     import numpy as np
     import pandas as pd
@@ -91,7 +92,7 @@ def _load(setup: dict[str, Any]) -> Callable[[list[list[Any]]], list[Any]]:
     columns, types, tensor = setup["columns"], setup["types"], setup["tensor"]
     function, objects = _function(model, setup["probability"]), _objects(pd, np)
 
-    def predict(rows: list[list[Any]]) -> list[Any]:
+    def predict(rows: list[list[Any]], manner: dict[str, Any]) -> list[Any]:
         if tensor:
             data = np.array(rows, dtype=_DTYPES[types[0]])
         else:
@@ -101,6 +102,8 @@ def _load(setup: dict[str, Any]) -> Callable[[list[list[Any]]], list[Any]]:
                     for index, (name, kind) in enumerate(zip(columns, types, strict=True))
                 }
             )
+        if manner["params"] is not None:
+            return _plain(model.predict(data, params=json.loads(manner["params"])), False)
         return _plain(function(data), setup["probability"])
 
     return predict

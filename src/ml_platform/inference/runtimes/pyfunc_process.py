@@ -20,6 +20,7 @@ import msgspec
 
 from ml_platform.inference.decoding import Row
 from ml_platform.inference.errors import ModelFailed
+from ml_platform.inference.runtimes.base import PLAIN, Manner
 from ml_platform.inference.runtimes.memory import resident_tree
 from ml_platform.inference.runtimes.pyfunc_guard import OUT_OF_MEMORY, TOO_MANY_PROCESSES
 from ml_platform.inference.runtimes.pyfunc_output import Output
@@ -121,11 +122,11 @@ class ModelProcess:
         if not reply.ready:
             raise ProcessBrokeError("it did not say that it is ready")
 
-    async def ask(self, rows: Sequence[Row]) -> list[Any]:
+    async def ask(self, rows: Sequence[Row], manner: Manner = PLAIN) -> list[Any]:
         """One prediction for each row; raises ModelFailed, ProcessBrokeError, TimeoutError."""
         self._number += 1
         async with asyncio.timeout(self._limits.request_timeout):
-            reply = await self._exchange({"number": self._number, "rows": rows})
+            reply = await self._exchange({"number": self._number, "rows": rows, **manner._asdict()})
         if reply.number != self._number:
             raise ProcessBrokeError("it answered what was not asked")
         if reply.error is not None:

@@ -244,6 +244,8 @@ class ModelBuilder:
         if flavour is None:
             known = ", ".join(sorted(work.info.flavours))
             return f"its flavours ({known}) do not convert"
+        if work.signature.params:
+            return "its signature has params, which a graph does not take"
         if not work.has_rows:
             return "there are no rows on which to show parity: give a sample, or log an input example"
         try:
@@ -334,7 +336,8 @@ class ModelBuilder:
             with self._environments.hold(python):
                 classes = self._check_process(work, python)
         _same_as_inspected(bundle / PYFUNC_DIRECTORY, work.info)
-        binary = classes is not None and len(classes) == 2
+        # Params are for the model's own `predict`, which gives labels.
+        binary = classes is not None and len(classes) == 2 and not work.signature.params
         manifest = BundleManifest(
             runtime="pyfunc",
             signature=work.signature,

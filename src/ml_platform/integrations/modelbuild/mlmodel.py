@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from ml_platform.contracts.bundles import Column, ColumnType, Signature
+import msgspec
+
+from ml_platform.contracts.bundles import Column, ColumnType, Param, Signature
 from ml_platform.contracts.plainyaml import load_plain
 from ml_platform.integrations.modelbuild.errors import ModelRefusedError
 
@@ -166,8 +168,9 @@ def _signature(raw: Any) -> tuple[Signature | None, str | None]:
     try:
         inputs = json.loads(raw["inputs"])
         outputs = json.loads(raw["outputs"]) if raw.get("outputs") else []
+        params = _params(raw.get("params"))
         if [column.get("type") for column in inputs] == ["tensor"]:
-            return Signature(inputs=_tensor(inputs[0]), layout="tensor"), None
+            return Signature(inputs=_tensor(inputs[0]), layout="tensor", params=params), None
         columns = tuple(_column(column, f"column {i}") for i, column in enumerate(inputs))
         named = tuple(
             _column(column, "prediction")
@@ -176,7 +179,7 @@ def _signature(raw: Any) -> tuple[Signature | None, str | None]:
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return None, f"its signature cannot be served as a table: {str(error)[:200]}"
-    return Signature(inputs=columns, outputs=named), None
+    return Signature(inputs=columns, outputs=named, params=params), None
 
 
 def _column(raw: dict[str, Any], fallback: str) -> Column:
@@ -185,6 +188,26 @@ def _column(raw: dict[str, Any], fallback: str) -> Column:
         raise ValueError(f"column {raw.get('name', fallback)!r} is of type {str(kind)[:50]!r}")
     required = raw.get("required", True) and not raw.get("optional", False)
     return Column(name=str(raw.get("name", fallback)), type=kind, required=bool(required))
+
+
+def _params(text: str | None) -> tuple[Param, ...] | msgspec.UnsetType:
+    """Params of a plain type; an object, which nobody can check, keeps the default that MLflow gives it."""
+    raw = json.loads(text) if text else []
+    found = [
+        Param(
+            name=str(item["name"]),
+            type=kind,
+            default=_default(item["default"]),
+            shape=None if item.get("shape") is None else (-1,),
+        )
+        for item in raw
+        if (kind := item.get("type") or item.get("dtype")) in get_args(ColumnType)
+    ]
+    return tuple(found) or msgspec.UNSET
+
+
+def _default(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _tensor(raw: dict[str, Any]) -> tuple[Column, ...]:

@@ -21,6 +21,7 @@ from ml_platform.inference.protocols.v2.datatypes import BadTensorError, Datatyp
 from ml_platform.inference.protocols.v2.inputs import RawTensor, Tensor
 from ml_platform.inference.protocols.v2.json_values import decode_values
 from ml_platform.inference.protocols.v2.outputs import OutputTensor
+from ml_platform.inference.protocols.v2.parameters import wants_binary
 
 JSON_LENGTH = b"inference-header-content-length"
 BINARY = (b"content-type", b"application/octet-stream")
@@ -29,11 +30,10 @@ _NO_DATA = msgspec.Raw()
 
 
 class _Parameters(msgspec.Struct, gc=False):
-    """Those that mean something here; a client may send others."""
+    """Those of a tensor that mean something here; a client may send others."""
 
     binary_data_size: Annotated[int, msgspec.Meta(ge=0)] | None = None
     binary_data: bool | None = None
-    binary_data_output: bool | None = None
     classification: int | None = None
 
 
@@ -65,7 +65,7 @@ class Form(msgspec.Struct, kw_only=True, gc=False):
 
     id: str | None = None
     outputs: Annotated[list[RequestedOutput], msgspec.Meta(max_length=MAX_COLUMNS)] | None = None
-    parameters: _Parameters | None = None
+    parameters: dict[str, Any] | None = None
 
 
 class _Body(Form):
@@ -78,13 +78,14 @@ _NONE: dict[str, bool | None] = {}
 class InferRequest:
     """A request to infer, in parts; the values of its inputs are still as they came."""
 
-    __slots__ = ("_binary", "_binary_outputs", "id", "inputs", "outputs")
+    __slots__ = ("_binary", "_binary_outputs", "id", "inputs", "outputs", "parameters")
 
     def __init__(self, body: Form, inputs: Sequence[Tensor] = ()) -> None:
         self.id = body.id
         self.inputs = inputs
         self.outputs: Collection[str] = ()
-        self._binary = bool(body.parameters and body.parameters.binary_data_output)
+        self.parameters = body.parameters
+        self._binary = wants_binary(body.parameters)
         self._binary_outputs = _NONE
         if body.outputs:
             self._binary_outputs = {output.name: _is_binary(output) for output in body.outputs}

@@ -50,6 +50,7 @@ class _Form(NamedTuple):
     datatypes: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     outputs: tuple[str, ...]
+    parameters: dict[str, Any]
     key: Key | None
 
 
@@ -64,7 +65,8 @@ class Requests:
         raw = request.raw_input_contents
         if not raw:
             _check_counts(request)
-            return _Typed([_TypedTensor(message) for message in request.inputs], _outputs(request))
+            inputs = [_TypedTensor(message) for message in request.inputs]
+            return _Typed(inputs, _outputs(request), _parameters(request))
         contents = list(raw)
         end = 0 if request.id else len(data) - _size(contents)  # what has a name of its own comes once
         form = self._forms.get(data[:end]) if 0 < end <= _MOST_BYTES else None
@@ -94,9 +96,10 @@ class _Typed(NamedTuple):
 
     inputs: Sequence[Tensor]
     outputs: Sequence[str]
+    parameters: dict[str, Any]
 
     def read(self, revision: LiveRevision) -> Decoded:
-        return revision.once(InputReader).read(self.inputs)
+        return revision.once(InputReader).read(self.inputs, self.parameters)
 
 
 class _Raw:
@@ -117,13 +120,14 @@ class _Raw:
 
     def read(self, revision: LiveRevision) -> Decoded:
         """One row is read at once when its layout is known, as REST reads it."""
+        parameters = self._form.parameters
         if self._form.key is None or self._size > _MOST_ROW_BYTES:
-            return revision.once(InputReader).read(self.inputs)
+            return revision.once(InputReader).read(self.inputs, parameters)
         layouts = revision.once(LayoutReader)
-        found = layouts.read_row(self._form.key, self._contents)
+        found = layouts.read_row(self._form.key, self._contents, parameters)
         if found is None:
             inputs = self.inputs
-            found = revision.once(InputReader).read(inputs)
+            found = revision.once(InputReader).read(inputs, parameters)
             layouts.notice(inputs, self._size, binary=True)
         return found
 
@@ -183,7 +187,7 @@ def _form(request: Any, raw: int) -> _Form:
     datatypes = tuple([message.datatype for message in inputs])
     shapes = tuple([tuple(message.shape[:_MOST_DIMENSIONS]) for message in inputs])
     key = tuple(zip(names, datatypes, strict=True)) if _ONE_VALUE.issuperset(shapes) else None
-    return _Form(names, datatypes, shapes, _outputs(request), key)
+    return _Form(names, datatypes, shapes, _outputs(request), _parameters(request), key)
 
 
 def _check_counts(request: pb.ModelInferRequest) -> None:
@@ -191,6 +195,16 @@ def _check_counts(request: pb.ModelInferRequest) -> None:
         raise InvalidInput("inputs: missing")
     if max(len(request.inputs), len(request.outputs)) > MAX_COLUMNS:
         raise InvalidInput(f"inputs, outputs: at most {MAX_COLUMNS} of them")
+
+
+def _parameters(request: pb.ModelInferRequest) -> dict[str, Any]:
+    """By name; None where one has no value, which nothing takes."""
+    if not request.parameters:
+        return {}
+    return {
+        name: getattr(value, kind) if (kind := value.WhichOneof("parameter_choice")) else None
+        for name, value in request.parameters.items()
+    }
 
 
 def _outputs(request: pb.ModelInferRequest) -> tuple[str, ...]:

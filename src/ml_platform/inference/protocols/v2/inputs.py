@@ -10,7 +10,7 @@ stands for a missing value where the signature allows one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from math import inf, isfinite, prod
 from typing import Any, NoReturn, Protocol
@@ -30,6 +30,7 @@ from ml_platform.inference.protocols.v2.datatypes import (
     shown,
     unpack,
 )
+from ml_platform.inference.protocols.v2.parameters import params_of
 
 KINDS_OF: dict[ColumnType, tuple[str, ...]] = {
     "boolean": ("bool",),
@@ -110,17 +111,18 @@ class InputReader:
             return [("input", self._columns[0].datatype.name, [-1, self._width])]
         return [(column.name, column.datatype.name, [-1, 1]) for column in self._columns]
 
-    def read(self, inputs: Sequence[Tensor]) -> Decoded:
-        """The typed rows.
+    def read(self, inputs: Sequence[Tensor], parameters: Mapping[str, Any] | None = None) -> Decoded:
+        """The typed rows, and the model's params out of the request's `parameters`.
 
         Raises:
-            InvalidInput: naming the tensor, and what was expected of it.
+            InvalidInput: naming the tensor or the parameter, and what was expected of it.
             TooLarge: when there are more rows than allowed.
         """
         if len(inputs) == 1 and inputs[0].name not in self._positions:
-            return self._decoder.complete(self._matrix(inputs[0]), "inputs")
+            rows = self._matrix(inputs[0])
+            return self._decoder.complete(rows, "inputs", params_of(parameters, self._decoder.params))
         columns: list[Sequence[Any] | None] = [None] * len(self._columns)
-        rows: int | None = None
+        count: int | None = None
         for tensor in inputs:
             position = self._positions.get(tensor.name)
             if position is None:
@@ -132,17 +134,18 @@ class InputReader:
                 raise InvalidInput(
                     f"inputs.{shown(tensor.name)}.shape: expected [rows] or [rows, 1], got {_shape(shape)}"
                 )
-            if shape[0] != rows:
-                rows = self._rows(tensor, rows)
+            if shape[0] != count:
+                count = self._rows(tensor, count)
             try:
-                columns[position] = self._columns[position].read(tensor, rows)
+                columns[position] = self._columns[position].read(tensor, count)
             except BadTensorError as error:
                 raise _named(tensor, error) from None
         for position, values in enumerate(columns):
             if values is None:
-                columns[position] = self._default(position) * (rows or 0)
+                columns[position] = self._default(position) * (count or 0)
         given: Any = columns
-        return self._decoder.complete(list(zip(*given, strict=True)), "inputs")
+        params = params_of(parameters, self._decoder.params)
+        return self._decoder.complete(list(zip(*given, strict=True)), "inputs", params)
 
     def _rows(self, tensor: Tensor, rows: int | None = None) -> int:
         """The number of rows that a tensor declares; an error unless it is the first to say."""

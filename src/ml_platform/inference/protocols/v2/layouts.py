@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import compress
 from math import isfinite
@@ -25,6 +25,7 @@ from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.protocols.v2.body import Form
 from ml_platform.inference.protocols.v2.datatypes import DATATYPE_OF, DATATYPES, Datatype
 from ml_platform.inference.protocols.v2.inputs import KINDS_OF, Tensor
+from ml_platform.inference.protocols.v2.parameters import params_of
 
 _MOST_BYTES = 64 * 1024  # long columns are better decoded each by itself
 _MOST_COLUMNS = 256  # compiling takes about 0.1 ms for each, in which nothing else is answered
@@ -67,7 +68,7 @@ class LayoutReader:
         `length` is that of the JSON, when raw tensors stand behind it.
 
         Raises:
-            InvalidInput: a column has to be looked up, and an entity key is missing.
+            InvalidInput: a column has to be looked up, and an entity key is missing; or a parameter is wrong.
         """
         if (len(body) if length is None else length) > _MOST_BYTES:
             return None
@@ -77,13 +78,16 @@ class LayoutReader:
             return None
         if found is None or len(found[1]) > self._decoder.max_rows:
             return None
-        return found[0], self._decoder.complete(found[1], "inputs")
+        params = params_of(found[0].parameters, self._decoder.params)
+        return found[0], self._decoder.complete(found[1], "inputs", params)
 
-    def read_row(self, key: Key, contents: Sequence[bytes]) -> Decoded | None:
+    def read_row(
+        self, key: Key, contents: Sequence[bytes], parameters: Mapping[str, Any] | None = None
+    ) -> Decoded | None:
         """The typed row of raw tensors of one value each, or None when it is not for here.
 
         Raises:
-            InvalidInput: a column has to be looked up, and an entity key is missing.
+            InvalidInput: a column has to be looked up, and an entity key is missing; or a parameter is wrong.
         """
         layout = self._raw.known(key)
         if layout is None:
@@ -92,7 +96,7 @@ class LayoutReader:
             row = layout.unpacked(layout.sized(tuple(map(len, contents))), b"".join(contents))
         except ValueError:
             return None
-        return self._decoder.complete([row], "inputs")
+        return self._decoder.complete([row], "inputs", params_of(parameters, self._decoder.params))
 
     def notice(self, inputs: Sequence[Tensor], size: int, *, binary: bool) -> None:
         """That a request was right but not read here; `size` is that of its body."""

@@ -142,7 +142,10 @@ class V2:
             ]
             for direction, tensors in (("inputs", description.inputs), ("outputs", description.outputs))
         }
-        return 200, description._asdict() | tensors
+        told = description._asdict() | tensors
+        if description.parameters is None:
+            del told["parameters"]
+        return 200, told
 
     def _find(self, headers: Headers, address: Address, target: _Target) -> Model:
         place = (address.team, address.environment_for(headers), target.model)
@@ -180,7 +183,7 @@ class _Request:
         assert self._whole is not None
         self.form = self._whole
         writer.check(self.form.outputs)
-        decoded = revision.once(InputReader).read(inputs)
+        decoded = revision.once(InputReader).read(inputs, self.form.parameters)
         layouts.notice(inputs, len(self._body), binary=self._length is not None)
         return decoded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ml_platform.contracts.serving import PREDICT
 from ml_platform.inference.dataplane import Call, DataPlane, Headers
@@ -56,13 +56,14 @@ class ServerDescription(NamedTuple):
 
 
 class ModelDescription(NamedTuple):
-    """`inputs` and `outputs`: name, data type and shape of each tensor."""
+    """`inputs` and `outputs`: name, data type and shape of each tensor; `parameters`: the model's, if it has some."""
 
     name: str
     versions: list[str]
     platform: str
     inputs: Tensors
     outputs: Tensors
+    parameters: dict[str, dict[str, Any]] | None
 
 
 def describe_server(plane: DataPlane, headers: Headers) -> ServerDescription:
@@ -92,6 +93,7 @@ def describe_model(plane: DataPlane, model: Model) -> ModelDescription:
     if not revisions:
         raise Unavailable(route.unavailable, retry_after=2)
     revision = revisions[-1]
+    params = revision.decoder.params
     versions = {live.spec.model_version for live in route.revisions.values() if not live.spec.shadow}
     return ModelDescription(
         route.address[2],
@@ -99,6 +101,7 @@ def describe_model(plane: DataPlane, model: Model) -> ModelDescription:
         _PLATFORMS[revision.manifest.runtime],
         revision.once(InputReader).metadata(),
         revision.once(OutputWriter).metadata(),
+        None if params is None else params.described(),
     )
 
 
