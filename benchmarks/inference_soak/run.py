@@ -55,18 +55,21 @@ async def swap(control: ControlPlane, models: tuple[Bundle, Bundle], until: floa
     return swapped
 
 
-async def weigh(server: Server, until: float, weights: list[float]) -> None:
-    """The memory of all processes of the server, in MB, every five seconds."""
+async def weigh(server: Server, until: float, weights: list[tuple[float, float]]) -> None:
+    """The memory of the server's first process and of its workers, in MB, every five seconds.
+
+    What is their own alone (USS): what they share depends on which other programs use the same libraries.
+    """
     assert server.process is not None
-    tree = psutil.Process(server.process.pid)
+    parent = psutil.Process(server.process.pid)
     while time.perf_counter() < until:
         await asyncio.sleep(5)
-        total = 0
-        for process in (tree, *tree.children(recursive=True)):
+        workers = 0
+        for process in parent.children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if "worker" in "".join(process.cmdline()) or process == tree:
-                    total += process.memory_full_info().pss
-        weights.append(total / 2**20)
+                if "worker" in "".join(process.cmdline()):
+                    workers += process.memory_full_info().uss
+        weights.append((parent.memory_full_info().uss / 2**20, workers / 2**20))
 
 
 @dataclass
@@ -77,7 +80,7 @@ class Soak:
     killed: int
     swapped: int
     rate: float
-    weights: list[float]
+    weights: list[tuple[float, float]]
 
 
 async def soak(
@@ -86,7 +89,7 @@ async def soak(
     ports = (server.port, server.grpc_port)
     quiet = await load(ports, 5, 0)
     rate = options.rate or sum(outcome.answered for outcome in quiet.values()) / 5 / 2
-    weights: list[float] = []
+    weights: list[tuple[float, float]] = []
     until = time.perf_counter() + options.seconds
     outcomes, killed, swapped, _ = await asyncio.gather(
         load(ports, options.seconds, rate),
@@ -98,9 +101,7 @@ async def soak(
 
 
 def report(done: Soak, options: argparse.Namespace) -> str:
-    tenth = max(len(done.weights) // 10, 1)
-    first = statistics.median(done.weights[tenth : 2 * tenth])
-    last = statistics.median(done.weights[-tenth:])
+    parent, workers = (_growth([weight[part] for weight in done.weights]) for part in (0, 1))
     rows = "\n".join(_row(name, outcome) for name, outcome in done.outcomes.items())
     return f"""# Workers killed and models swapped at half load
 
@@ -115,12 +116,20 @@ before, undisturbed. Nobody tries again; every answer is compared with the ones 
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-Memory of all processes (PSS), median over a tenth of the time: {first:.0f} MB in the second tenth,
-{last:.0f} MB in the last one ({(last / first - 1) * 100:+.1f} %).
+Memory that is their own (USS), median over a tenth of the time: the first process {parent}, the workers
+together {workers}.
 
 {platform.system()} {platform.release()}, {os.cpu_count()} cores, shared with the callers; load average of
 fifteen minutes {os.getloadavg()[2]:.1f}.
 """
+
+
+def _growth(weights: list[float]) -> str:
+    tenth = max(len(weights) // 10, 1)
+    first, last = statistics.median(weights[tenth : 2 * tenth]), statistics.median(weights[-tenth:])
+    return (
+        f"{first:.0f} MB in the second tenth, {last:.0f} MB in the last ({(last / first - 1) * 100:+.1f} %)"
+    )
 
 
 def _row(name: str, outcome: Outcome) -> str:
