@@ -9,7 +9,7 @@ import pytest
 
 from ml_platform.integrations.s3 import S3Storage
 from ml_platform.kit.errors import ConflictError, NotFoundError
-from ml_platform.kit.s3 import FileCache
+from ml_platform.kit.s3.cache import FileCache
 from ml_platform.kit.storage import LocalStorage, ObjectStorage, StorageKeyError
 from tests.support.s3 import Bucket
 

@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ml_platform.kit.s3 import S3Address, S3Client, S3Connection
+from ml_platform.kit.s3 import S3Address, S3Connection
+from ml_platform.kit.s3.client import S3Client
 
 ACCESS_KEY = "AKIATESTSOFTHEPLATFM"
 SECRET_KEY = "secret-of-the-tests-and-of-nothing-else"

@@ -8,33 +8,47 @@ way in and again at each load; a cached copy that no longer fits is thrown away 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from ml_platform.contracts.bundles import (
     MANIFEST_NAME,
-    MAX_MANIFEST_BYTES,
     BundleError,
     BundleManifest,
     decode_manifest,
     digest_of,
 )
+from ml_platform.inference.bundlesources import BundleSource, LocalSource, read_manifest
+from ml_platform.kit.s3 import SCHEME, S3Connection
 
 _CHUNK = 1024 * 1024
 _UNUSED_SECONDS = 3600
 
 
 class BundleStore:
-    """Gives directories that hold exactly what a digest says. Slow: call it away from the event loop."""
+    """Gives directories that hold exactly what a digest says. Slow: call it away from the event loop.
 
-    def __init__(self, cache: Path, roots: Iterable[Path]) -> None:
+    Args:
+        cache: this server's own copies.
+        roots: directories that bundles may be fetched from.
+        buckets: `s3://bucket/prefix` of the same kind.
+        connection: how those buckets are reached.
+    """
+
+    def __init__(
+        self,
+        cache: Path,
+        roots: Iterable[Path],
+        buckets: Iterable[str] = (),
+        connection: S3Connection | None = None,
+    ) -> None:
         self._cache = cache
         self._roots = tuple(root.resolve() for root in roots)
+        self._buckets = tuple(buckets)
+        self._connection = connection or S3Connection()
 
     def fetch(self, uri: str, digest: str) -> tuple[Path, BundleManifest]:
         """As `load`, but of a copy that is already here only the manifest is checked.
@@ -77,13 +91,16 @@ class BundleStore:
                 self._discard(entry)
 
     def _fetch(self, uri: str, digest: str, local: Path) -> BundleManifest:
-        source = self._locate(uri)
-        manifest = decode_manifest(_read_manifest(source, digest))
+        source = self._source(uri)
+        data = source.manifest()
+        manifest = decode_manifest(_checked(data, digest))
         self._cache.mkdir(parents=True, exist_ok=True)
         draft = self._cache / f".{digest}-{uuid.uuid4().hex}"
         try:
-            for name in (MANIFEST_NAME, *manifest.files):
-                _copy(source, name, draft)
+            draft.mkdir()
+            (draft / MANIFEST_NAME).write_bytes(data)
+            for name in manifest.files:
+                source.copy(name, draft / name)
             verify(draft, digest)
             try:
                 draft.rename(local)
@@ -96,17 +113,12 @@ class BundleStore:
             shutil.rmtree(draft, ignore_errors=True)
         return verify(local, digest)
 
-    def _locate(self, uri: str) -> Path:
-        parts = urlsplit(uri)
-        if parts.scheme not in {"", "file"} or parts.netloc not in {"", "localhost"}:
-            raise BundleError(f"bundle_uri: {uri!r} is not a file:// URI or a path")
-        path = Path(unquote(parts.path) if parts.scheme else uri)
-        if not path.is_absolute():
-            raise BundleError(f"bundle_uri: {uri!r} is not absolute")
-        resolved = path.resolve()
-        if not any(resolved.is_relative_to(root) for root in self._roots):
-            raise BundleError(f"bundle_uri: {uri!r} is not below a storage root of this server")
-        return resolved
+    def _source(self, uri: str) -> BundleSource:
+        if uri.startswith(f"{SCHEME}://"):
+            from ml_platform.inference.bucketsource import S3Source  # only then: it is no small library
+
+            return S3Source(uri, self._buckets, self._connection)
+        return LocalSource(uri, self._roots)
 
     def _discard(self, path: Path) -> None:
         grave = path.with_name(f".gone-{uuid.uuid4().hex}")
@@ -135,26 +147,13 @@ def verify(directory: Path, digest: str) -> BundleManifest:
 
 
 def _read_manifest(directory: Path, digest: str) -> bytes:
-    try:
-        with (directory / MANIFEST_NAME).open("rb") as file:
-            data = file.read(MAX_MANIFEST_BYTES + 1)
-    except OSError as error:
-        raise BundleError(f"{MANIFEST_NAME}: cannot be read: {error.strerror}") from error
+    return _checked(read_manifest(directory), digest)
+
+
+def _checked(data: bytes, digest: str) -> bytes:
     if digest_of(data) != digest:
         raise BundleError(f"{MANIFEST_NAME}: digest mismatch, this is not the bundle that was deployed")
     return data
-
-
-def _copy(source: Path, name: str, target: Path) -> None:
-    origin = source / name
-    if not origin.resolve().is_relative_to(source):
-        raise BundleError(f"{name}: leads out of the bundle")
-    destination = target / name
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with origin.open("rb") as reader, destination.open("xb") as writer:
-        shutil.copyfileobj(reader, writer, _CHUNK)
-        writer.flush()
-        os.fsync(writer.fileno())
 
 
 def _hash(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from ml_platform.inference.traces.standard import AUTO, standard_settings
+from ml_platform.kit.s3 import S3Connection
 
 WORKER_VARIABLE = "MLOPS_INFERENCE_WORKER_SETTINGS"
 """In which the parent hands its settings, as JSON, to its workers."""
@@ -21,6 +23,7 @@ LOAD_MODES = ("auto", "eager", "lazy")
 
 _PREFIX = "MLOPS_INFERENCE_"
 _MIB = 1024 * 1024
+_S3 = "s3://"
 
 
 def _option(default: Any, text: str) -> Any:
@@ -43,8 +46,11 @@ class Settings:
     token_file: str = _option("", "file that holds the bearer token for the control plane")
     poll_wait: float = _option(20.0, "seconds that the control plane may hold a poll open")
     storage_roots: str = _option(
-        "", "directories that bundles may be loaded from, joined by the path separator"
+        "",
+        "directories and s3://bucket/prefix that bundles may be loaded from, joined by the path separator",
     )
+    s3_endpoint: str = _option("", "address of the S3 store; default: AWS_ENDPOINT_URL, else Amazon's")
+    s3_region: str = _option("", "region of the S3 store; default: AWS_REGION")
 
     model_dir: str = _option("", "standalone: a bundle, or a directory of bundles, named as its directories")
     model_name: str = _option("", "standalone: the model's name, when model_dir is one bundle")
@@ -99,7 +105,11 @@ class Settings:
     explain_memory_bytes: int = _option(2 * 1024 * _MIB, "data limit of the explaining process; 0 is none")
     explain_idle_seconds: float = _option(300.0, "seconds without a question until that process ends")
 
-    log_root: str = _option("", "root of the prediction log in Parquet; default: below the state directory")
+    log_root: str = _option(
+        "",
+        "root of the prediction log in Parquet, a directory or s3://bucket/prefix; default: below the state"
+        " directory",
+    )
     log_roll_seconds: float = _option(30.0, "age at which a spool becomes Parquet")
     log_roll_bytes: int = _option(16 * _MIB, "size at which a spool becomes Parquet")
     log_spool_bytes: int = _option(
@@ -165,7 +175,15 @@ class Settings:
 
     @property
     def prediction_log(self) -> Path:
+        """Where Parquet is written; with a bucket as the root, what waits to be sent there."""
+        if self.log_bucket:
+            return self.state / "predictions" / "outgoing"
         return Path(self.log_root).expanduser() if self.log_root else self.state / "predictions" / "log"
+
+    @property
+    def log_bucket(self) -> str:
+        """`s3://bucket/prefix`, when the root of the prediction log is one."""
+        return self.log_root if self.log_root.startswith(_S3) else ""
 
     @property
     def environments(self) -> Path:
@@ -173,12 +191,25 @@ class Settings:
 
     @property
     def roots(self) -> tuple[Path, ...]:
-        given = [*self.storage_roots.split(os.pathsep), self.model_dir]
-        return tuple(Path(root).expanduser() for root in given if root)
+        given = [*self._given_roots, self.model_dir]
+        return tuple(Path(root).expanduser() for root in given if root and not root.startswith(_S3))
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """Roots that are `s3://bucket/prefix`."""
+        return tuple(root for root in self._given_roots if root.startswith(_S3))
+
+    @property
+    def s3(self) -> S3Connection:
+        return S3Connection(endpoint=self.s3_endpoint, region=self.s3_region)
 
     @property
     def worker_count(self) -> int:
         return self.workers or os.cpu_count() or 1
+
+    @property
+    def _given_roots(self) -> list[str]:
+        return re.split(rf"{re.escape(os.pathsep)}(?!//)", self.storage_roots)
 
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()

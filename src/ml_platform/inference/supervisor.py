@@ -79,7 +79,7 @@ class Supervisor:
         self._started = datetime.now(UTC)
         self._received = -1
         self._contact_error: str | None = "not contacted yet"
-        self._bundles = BundleStore(settings.bundle_cache, settings.roots)
+        self._bundles = BundleStore(settings.bundle_cache, settings.roots, settings.buckets, settings.s3)
         self._log = LogKeeper(settings)
         self._traces = TraceKeeper(settings)
         self._flushes: set[asyncio.Task[None]] = set()
@@ -102,6 +102,7 @@ class Supervisor:
             keeper.start()
             housekeeping = asyncio.create_task(self._keep_house())
             emitting = asyncio.create_task(self._log.emit())
+            delivering = asyncio.create_task(self._log.deliver())
             tracing = asyncio.create_task(self._traces.run())
             if puller is not None:
                 puller.start()
@@ -111,12 +112,12 @@ class Supervisor:
             keeper.stop_accepting()
             await asyncio.gather(*tasks)
             keeper.close()
-            for task in (housekeeping, emitting, tracing):
+            for task in (housekeeping, emitting, delivering, tracing):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
             with contextlib.suppress(FlushError):  # the roller said why; the spool stays for the next start
-                await self._log.roll()
+                await self._log.close()
 
     def _desired_state(self, loop: asyncio.AbstractEventLoop) -> SnapshotPuller | None:
         settings = self._settings

@@ -81,8 +81,11 @@ class Worker:
             spool_bytes=settings.log_spool_bytes,
             buffer_bytes=settings.log_buffer_bytes,
             free_bytes=settings.log_free_bytes,
+            outgoing=settings.prediction_log if settings.log_bucket else None,
         )
-        loader = RuntimeLoader(settings, BundleStore(settings.bundle_cache, settings.roots))
+        loader = RuntimeLoader(
+            settings, BundleStore(settings.bundle_cache, settings.roots, settings.buckets, settings.s3)
+        )
         self._revisions = RevisionManager(
             settings, loader, self._log, open_online_features, self._report_soon
         )

@@ -12,7 +12,8 @@ import pytest
 
 from ml_platform.integrations.s3 import S3Storage
 from ml_platform.kit.errors import AppError, ConflictError, NotFoundError, UnavailableError
-from ml_platform.kit.s3 import FileCache, S3Address, S3AddressError
+from ml_platform.kit.s3 import S3Address, S3AddressError
+from ml_platform.kit.s3.cache import FileCache
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY, Bucket, eventually
 
 
@@ -117,7 +118,7 @@ def _after(number: int) -> Callable[[str, str], bool]:
 
 
 def _put(uri: str, source: str, cache: str) -> None:
-    from ml_platform.kit.s3 import S3Client
+    from ml_platform.kit.s3.client import S3Client
 
     S3Storage(S3Client(S3Address.parse(uri)), FileCache(Path(cache), 1 << 30)).put_dir("cut", Path(source))
 

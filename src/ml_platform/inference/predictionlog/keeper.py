@@ -18,12 +18,15 @@ from itertools import count
 import msgspec
 
 from ml_platform.inference.channel import Flush, Flushed, write_message
+from ml_platform.inference.predictionlog.delivery import Delivery, DeliveryError
 from ml_platform.inference.predictionlog.metrics import LogMetrics
 from ml_platform.inference.predictionlog.outbox import read_state
+from ml_platform.inference.predictionlog.outgoing import waiting_bytes
 from ml_platform.inference.predictionlog.retention import prune
 from ml_platform.inference.predictionlog.sink import MODES, URL_VARIABLE, check_url
 from ml_platform.inference.predictionlog.spool import has_begun_before, has_complete, spooled_bytes
 from ml_platform.inference.settings import Settings
+from ml_platform.kit.s3 import S3Address
 
 _log = logging.getLogger(__name__)
 _WORKER_SECONDS = 10.0
@@ -33,6 +36,8 @@ _LONGEST_PAUSE = 60.0
 _FIRST_PAUSE = 0.5
 _PRUNE_SECONDS = 600.0
 _SINK_SECONDS = 3.0
+_LAST_SECONDS = 10.0
+_SEND_SECONDS = 8.0
 
 
 class FlushError(Exception):
@@ -51,6 +56,9 @@ class LogKeeper:
         self._pause = self._not_before = 0.0
         self._pruned = -_PRUNE_SECONDS
         self._metrics = LogMetrics()
+        self._delivery = Delivery(settings, self._metrics)
+        for bucket in filter(None, (settings.log_bucket, *settings.buckets)):
+            S3Address.parse(bucket)
         if settings.events_url:
             check_url(settings.events_url)
             if settings.events_mode not in MODES:
@@ -71,6 +79,18 @@ class LogKeeper:
         if now - self._pruned >= _PRUNE_SECONDS:
             self._pruned = now
             await asyncio.to_thread(self._prune)
+
+    async def deliver(self) -> None:
+        """Sends Parquet to the bucket of the log, where it has one; until cancelled."""
+        await self._delivery.keep()
+
+    async def close(self) -> None:
+        """Once the workers are gone: everything that was answered, as far as it can be brought home now."""
+        await self.roll()
+        with contextlib.suppress(
+            DeliveryError, OSError, TimeoutError
+        ):  # what has not arrived waits for a start
+            await asyncio.wait_for(self._delivery.send(), _LAST_SECONDS)
 
     async def emit(self) -> None:
         """Keeps the process alive that sends events, where there is somebody to send them to; until cancelled."""
@@ -153,9 +173,22 @@ class LogKeeper:
         for _ in range(_TRIES):
             await self.roll()
             if not await asyncio.to_thread(has_begun_before, self._settings.spool, began):
+                await self._send()
                 return
             await asyncio.sleep(_LOOK_SECONDS)  # a process that is just being started can hold a lock
         raise FlushError("a segment of the prediction log is still being written")
+
+    async def _send(self) -> None:
+        """Waits for the bucket for so long only: what is being sent goes on."""
+        sending = asyncio.create_task(self._delivery.send())
+        await asyncio.wait({sending}, timeout=_SEND_SECONDS)
+        if not sending.done():
+            sending.add_done_callback(lambda task: task.cancelled() or task.exception())
+            raise FlushError("the prediction log is still being sent to its bucket")
+        try:
+            sending.result()
+        except (DeliveryError, OSError) as error:
+            raise FlushError(f"the prediction log has not arrived in its bucket: {error}") from error
 
     def flushed(self, message: Flushed) -> None:
         """A worker has let go of its segment."""
@@ -171,6 +204,8 @@ class LogKeeper:
 
     def metrics(self) -> LogMetrics:
         self._metrics.spool_bytes = spooled_bytes(self._settings.spool)
+        if self._settings.log_bucket:
+            self._metrics.waiting_bytes = waiting_bytes(self._settings.prediction_log)
         if self._settings.events_url:
             self._metrics.events_bytes = spooled_bytes(self._settings.events)
             self._metrics.events = read_state(self._settings.events)
@@ -178,6 +213,8 @@ class LogKeeper:
 
     def _prune(self) -> None:
         settings = self._settings
+        if settings.log_bucket:
+            return  # what is here waits, and the days that are there are deleted there
         gone = prune(
             settings.prediction_log,
             days=settings.log_retention_days,

@@ -21,6 +21,10 @@ class LogMetrics:
     events_dropped: int = 0
     events_bytes: int = 0
     events: SinkState = field(default_factory=SinkState)
+    uploads: int = 0
+    uploaded_bytes: int = 0
+    upload_failures: int = 0
+    waiting_bytes: int = 0
 
     def samples(self) -> Iterator[tuple[str, str, int, str]]:
         """Name, kind, value and meaning of each."""
@@ -50,6 +54,30 @@ class LogMetrics:
             "Days that were deleted for their age or size.",
         )
         yield "prediction_log_spool_bytes", "gauge", self.spool_bytes, "What waits on disk to become Parquet."
+        yield (
+            "prediction_log_uploads_total",
+            "counter",
+            self.uploads,
+            "Parquet files that arrived in the bucket of the log.",
+        )
+        yield (
+            "prediction_log_uploaded_bytes_total",
+            "counter",
+            self.uploaded_bytes,
+            "What arrived there, in bytes.",
+        )
+        yield (
+            "prediction_log_upload_failures_total",
+            "counter",
+            self.upload_failures,
+            "Tries to send to that bucket that failed and are repeated.",
+        )
+        yield (
+            "prediction_log_waiting_bytes",
+            "gauge",
+            self.waiting_bytes,
+            "Parquet that waits on disk to be sent to that bucket.",
+        )
         yield "prediction_events_sent_total", "counter", self.events.sent, "CloudEvents that arrived."
         yield (
             "prediction_events_rejected_total",

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from ml_platform.inference.predictionlog.outgoing import waiting_bytes
 from ml_platform.inference.predictionlog.spool import (
     Record,
     SegmentHeader,
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 0.25
 _SYNC_SECONDS = 0.25
 _CHECK_SECONDS = 1.0
+_OUTGOING_SECONDS = 5.0  # there may be many files
 _LONGEST_PAUSE = 5.0
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
@@ -65,6 +67,8 @@ class PredictionLog:
 
     The counters are each written by one thread alone: `taken` and `refused` by the loop's, `done` and `lost`
     by the one that writes.
+
+    What waits in `outgoing` to be sent on counts as spooled.
     """
 
     def __init__(
@@ -76,8 +80,12 @@ class PredictionLog:
         spool_bytes: int,
         buffer_bytes: int,
         free_bytes: int = 0,
+        outgoing: Path | None = None,
     ) -> None:
         self._spool = spool
+        self._outgoing = outgoing
+        self._outgoing_bytes = 0
+        self._outgoing_checked = -_OUTGOING_SECONDS
         self._roll_seconds = roll_seconds
         self._roll_bytes = roll_bytes
         self._spool_bytes = spool_bytes
@@ -227,7 +235,10 @@ class PredictionLog:
         self._checked = now
         try:
             disk = os.statvfs(self._spool)
-            spooled = spooled_bytes(self._spool)
+            if self._outgoing is not None and now - self._outgoing_checked >= _OUTGOING_SECONDS:
+                self._outgoing_checked = now
+                self._outgoing_bytes = waiting_bytes(self._outgoing)
+            spooled = spooled_bytes(self._spool) + self._outgoing_bytes
         except OSError as error:
             _log.error("the prediction spool cannot be read: %s", error)
             return

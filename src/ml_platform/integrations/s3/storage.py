@@ -15,20 +15,17 @@ from pathlib import Path
 
 from ml_platform.contracts.problems import ErrorCode
 from ml_platform.kit.errors import ConflictError, NotFoundError, UnavailableError
-from ml_platform.kit.s3 import (
-    FileCache,
+from ml_platform.kit.s3 import S3Address, S3AddressError
+from ml_platform.kit.s3.cache import FileCache
+from ml_platform.kit.s3.client import ObjectInfo, S3Client, StoredObject
+from ml_platform.kit.s3.folders import (
+    MAX_INDEX_BYTES,
     FolderIndex,
     FolderIndexError,
     IndexedFile,
-    ObjectInfo,
-    S3Address,
-    S3AddressError,
-    S3Client,
-    StoredObject,
     folder_of,
     index_key,
 )
-from ml_platform.kit.s3.folders import MAX_INDEX_BYTES
 from ml_platform.kit.storage import StorageKeyError, checked_key, listing, sha256_of
 
 _AT_ONCE = 8

@@ -4,30 +4,6 @@
 all is kept in a store that has only objects; `cache` holds copies, checked by digest and bounded in size.
 """
 
-from ml_platform.kit.s3.cache import FileCache
-from ml_platform.kit.s3.client import (
-    SCHEME,
-    ObjectInfo,
-    S3Address,
-    S3AddressError,
-    S3Client,
-    S3Connection,
-    StoredObject,
-)
-from ml_platform.kit.s3.folders import FolderIndex, FolderIndexError, IndexedFile, folder_of, index_key
+from ml_platform.kit.s3.address import SCHEME, S3Address, S3AddressError, S3Connection
 
-__all__ = [
-    "SCHEME",
-    "FileCache",
-    "FolderIndex",
-    "FolderIndexError",
-    "IndexedFile",
-    "ObjectInfo",
-    "S3Address",
-    "S3AddressError",
-    "S3Client",
-    "S3Connection",
-    "StoredObject",
-    "folder_of",
-    "index_key",
-]
+__all__ = ["SCHEME", "S3Address", "S3AddressError", "S3Connection"]

@@ -15,20 +15,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from ml_platform.kit.errors import AppError, UnavailableError
+from ml_platform.kit.errors import UnavailableError
+from ml_platform.kit.s3.address import S3Address, S3Connection
 
-SCHEME = "s3"
 DIGEST_ATTRIBUTE = "sha256"
 """Metadata of an object: SHA-256 (hex) of its content as its writer knew it."""
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_SEGMENT = re.compile(r"[A-Za-z0-9._=@+~-]{1,250}")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
 _PIECE = 8 * 1024 * 1024
 _PARTS = 4
@@ -39,53 +36,6 @@ _ABSENT = {"", " (NoSuchKey)"}
 """What a 404 says when it is the object that is not there, and not its bucket."""
 
 _T = TypeVar("_T")
-
-
-class S3AddressError(AppError, ValueError):
-    """No address of ours: a mistake in a setting or a URI that leads elsewhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class S3Address:
-    """`s3://bucket/prefix`; the prefix may be empty and does not end in a slash."""
-
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def parse(cls, uri: str) -> S3Address:
-        """Raises S3AddressError unless it is plain: no query, no `..`, nothing to be decoded."""
-        parts = urlsplit(uri)
-        path = parts.path.strip("/")
-        segments = path.split("/") if path else []
-        plain = parts.scheme == SCHEME and not parts.query and not parts.fragment and uri == unquote(uri)
-        if not plain or not _BUCKET.fullmatch(parts.netloc) or not all(map(_is_plain, segments)):
-            raise S3AddressError(f"{uri[:200]!r} is not s3://bucket/prefix")
-        return cls(parts.netloc, path)
-
-    def __str__(self) -> str:
-        return f"{SCHEME}://{self.bucket}/{self.prefix}".rstrip("/")
-
-    def below(self, root: S3Address) -> str | None:
-        """What follows `root` in this address; None when it is not below it."""
-        if self.bucket != root.bucket:
-            return None
-        if not root.prefix:
-            return self.prefix
-        start = root.prefix + "/"
-        return self.prefix[len(start) :] if self.prefix.startswith(start) else None
-
-
-@dataclass(frozen=True, slots=True)
-class S3Connection:
-    """How a store is reached; what is empty is as the standard AWS variables say."""
-
-    endpoint: str = ""
-    region: str = ""
-    connect_seconds: float = 3.0
-    silence_seconds: float = 10.0
-    retry_seconds: float = 10.0
-    retries: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,10 +231,6 @@ def _stored(key: str, answer: Any) -> StoredObject:
     meta = answer.meta
     info = ObjectInfo(key, meta["size"], (meta["e_tag"] or "").strip('"'))
     return StoredObject(info, answer.attributes.get(DIGEST_ATTRIBUTE))
-
-
-def _is_plain(segment: str) -> bool:
-    return _SEGMENT.fullmatch(segment) is not None and segment not in {".", ".."}
 
 
 def _code(error: Exception) -> str:
