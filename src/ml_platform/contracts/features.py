@@ -78,11 +78,13 @@ class FeatureViewLookup(_Wire, frozen=True, kw_only=True):
 class FeatureLookupSpec(_Wire, frozen=True, kw_only=True):
     """Where features are, which are asked for, and what stands for one that is missing or expired.
 
+    `store_path` is the SQLite file, and empty for Redis, whose address the reader has from elsewhere.
+
     `on_missing`: "fail" refuses the whole look-up and names the keys, "default" takes each feature's
     default, "null" gives null. A null that is stored is a value and stays null under every policy.
     """
 
-    store_path: str
+    store_path: str = ""
     project: str
     views: tuple[FeatureViewLookup, ...]
     on_missing: OnMissing = "null"

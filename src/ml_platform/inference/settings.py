@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from ml_platform.inference.traces.standard import AUTO, standard_settings
+from ml_platform.kit.redis.address import RedisAddress
 from ml_platform.kit.s3 import S3Connection
 
 WORKER_VARIABLE = "MLOPS_INFERENCE_WORKER_SETTINGS"
@@ -51,6 +52,11 @@ class Settings:
     )
     s3_endpoint: str = _option("", "address of the S3 store; default: AWS_ENDPOINT_URL, else Amazon's")
     s3_region: str = _option("", "region of the S3 store; default: AWS_REGION")
+
+    online_store_url: str = _option(
+        "", "where Redis is, for teams whose online features are there: redis://, rediss:// or unix://"
+    )
+    online_store_url_file: str = _option("", "file that holds that address, which has a password in it")
 
     model_dir: str = _option("", "standalone: a bundle, or a directory of bundles, named as its directories")
     model_name: str = _option("", "standalone: the model's name, when model_dir is one bundle")
@@ -211,6 +217,18 @@ class Settings:
     def _given_roots(self) -> list[str]:
         return re.split(rf"{re.escape(os.pathsep)}(?!//)", self.storage_roots)
 
+    def online_store(self) -> RedisAddress | None:
+        """Where Redis is; raises ValueError, whose text shows nothing of the address, or OSError."""
+        if self.online_store_url and self.online_store_url_file:
+            raise ValueError("online_store_url and online_store_url_file: give one of them")
+        url = self.online_store_url
+        if self.online_store_url_file:
+            url = Path(self.online_store_url_file).expanduser().read_text()
+        try:
+            return RedisAddress.parse(url) if url.strip() else None
+        except ValueError as error:
+            raise ValueError(f"online_store_url: {error}") from None
+
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()
 
@@ -238,6 +256,12 @@ def load_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
     settings = Settings(**vars(parser.parse_args(list(arguments))))
     if settings.load not in LOAD_MODES:
         parser.error(f"--load: expected one of {', '.join(LOAD_MODES)}, got {settings.load!r}")
+    try:
+        settings.online_store()
+    except ValueError as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"--online-store-url-file: {error.strerror}")
     return settings
 
 

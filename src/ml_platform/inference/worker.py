@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from typing import Any, cast
 
@@ -86,9 +87,8 @@ class Worker:
         loader = RuntimeLoader(
             settings, BundleStore(settings.bundle_cache, settings.roots, settings.buckets, settings.s3)
         )
-        self._revisions = RevisionManager(
-            settings, loader, self._log, open_online_features, self._report_soon
-        )
+        open_features = partial(open_online_features, redis=settings.online_store())
+        self._revisions = RevisionManager(settings, loader, self._log, open_features, self._report_soon)
         limits = Limits(settings.state / "limits.cells", number, settings.worker_count)
         self._tracer = Tracer(settings, self._ship_traces) if settings.traces_endpoint else None
         self._plane = DataPlane(settings, self._revisions, limits, self._tracer)

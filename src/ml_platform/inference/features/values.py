@@ -53,6 +53,17 @@ def decode(raw: bytes) -> Any:
         raise ValueError(f"the stored value cannot be read: {error}") from error
 
 
+def timestamp(raw: bytes) -> float:
+    """A `google.protobuf.Timestamp` message as seconds since the epoch; raises ValueError."""
+    seconds = nanos = 0
+    for number, payload, _ in _fields(raw):
+        if number == 1:
+            seconds = _int64(payload)
+        elif number == 2:
+            nanos = _int32(payload)
+    return seconds + nanos / 1_000_000_000
+
+
 class Memo(dict[bytes, Any]):
     """Decoded values by their bytes; most columns hold few different values.
 

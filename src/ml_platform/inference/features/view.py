@@ -17,7 +17,6 @@ from typing import Any, Final
 from ml_platform.contracts.features import FeatureViewLookup
 from ml_platform.inference.features.connection import StoreConnection
 from ml_platform.inference.features.errors import FeatureStoreUnavailable
-from ml_platform.inference.features.keys import KeyEncoder
 from ml_platform.inference.features.values import Memo, decode_column
 
 ABSENT: Final = type("Absent", (), {"__repr__": lambda _: "ABSENT", "__slots__": ()})()
@@ -39,7 +38,6 @@ class ViewReader:
         if not lookup.features:
             raise ValueError(f"no features are asked for from {lookup.name!r}")
         self.lookup = lookup
-        self.encode = KeyEncoder(lookup.join_keys).encode
         self.names = tuple(feature.name for feature in lookup.features)
         self._ordered = sorted(set(self.names), key=str.encode)
         self._memos = [Memo(_MEMO_LIMIT) for _ in self._ordered]
