@@ -56,20 +56,21 @@ async def swap(control: ControlPlane, models: tuple[Bundle, Bundle], until: floa
 
 
 async def weigh(server: Server, until: float, weights: list[tuple[float, float]]) -> None:
-    """The memory of the server's first process and of its workers, in MB, every five seconds.
+    """The memory of the server's first process and of its largest worker, in MB, every five seconds.
 
     What is their own alone (USS): what they share depends on which other programs use the same libraries.
+    The largest, since one of the workers has often just been killed.
     """
     assert server.process is not None
     parent = psutil.Process(server.process.pid)
     while time.perf_counter() < until:
         await asyncio.sleep(5)
-        workers = 0
+        largest = 0
         for process in parent.children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if "worker" in "".join(process.cmdline()):
-                    workers += process.memory_full_info().uss
-        weights.append((parent.memory_full_info().uss / 2**20, workers / 2**20))
+                    largest = max(largest, process.memory_full_info().uss)
+        weights.append((parent.memory_full_info().uss / 2**20, largest / 2**20))
 
 
 @dataclass
@@ -101,7 +102,7 @@ async def soak(
 
 
 def report(done: Soak, options: argparse.Namespace) -> str:
-    parent, workers = (_growth([weight[part] for weight in done.weights]) for part in (0, 1))
+    parent, worker = (_growth([weight[part] for weight in done.weights]) for part in (0, 1))
     rows = "\n".join(_row(name, outcome) for name, outcome in done.outcomes.items())
     return f"""# Workers killed and models swapped at half load
 
@@ -116,8 +117,8 @@ before, undisturbed. Nobody tries again; every answer is compared with the ones 
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-Memory that is their own (USS), median over a tenth of the time: the first process {parent}, the workers
-together {workers}.
+Memory that is their own (USS), median over a tenth of the time: the first process {parent}, the
+largest worker {worker}.
 
 {platform.system()} {platform.release()}, {os.cpu_count()} cores, shared with the callers; load average of
 fifteen minutes {os.getloadavg()[2]:.1f}.
