@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pandas as pd
 import psutil
 import pytest
 
@@ -18,7 +19,19 @@ from ml_platform.inference.explaining.attributions import EXACT_COLUMNS
 
 from .support.bundles import Bundle, seal
 from .support.control import CALLER, ControlPlane, endpoint, key, revision, snapshot
-from .support.explaining import PRICE_ROWS, Flowers, build_flowers, build_price, price, with_background
+from .support.explaining import (
+    FORMS,
+    PRICE_ROWS,
+    SCORED_ROWS,
+    Flowers,
+    build_flowers,
+    build_isolated_flowers,
+    build_price,
+    build_scores,
+    kinds,
+    price,
+    with_background,
+)
 from .support.server import Server, eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -41,10 +54,42 @@ def flowers(storage: Path) -> Flowers:
     return build_flowers(storage / "flowers")
 
 
+@pytest.fixture(scope="session")
+def isolated_flowers(storage: Path) -> Flowers:
+    return build_isolated_flowers(storage / "isolated-flowers")
+
+
 @pytest.fixture(scope="module")
-def server(
-    tmp_path_factory, storage: Path, explained_churn, churn, priced, flowers, one, types
-) -> Iterator[Server]:
+def classifiers(tmp_path_factory, storage: Path, isolated_flowers) -> Iterator[Server]:
+    """Isolated models, each loaded when it is asked for."""
+    control = ControlPlane()
+    scores = {form: build_scores(storage / f"scores-{form}", form) for form in FORMS}
+    wanted = snapshot(
+        1,
+        endpoint(revision(isolated_flowers.bundle, "rev-isolated"), name="isolatedflowers"),
+        *(endpoint(revision(bundle, f"rev-{form}"), name=form) for form, bundle in scores.items()),
+    )
+    control.publish(wanted)
+    server = Server(
+        tmp_path_factory.mktemp("classifiers"),
+        control,
+        storage,
+        pyfunc_python=sys.executable,
+        load="lazy",
+        cold_wait=120,
+        explain_timeout=150,
+    ).start()
+    server.client.timeout = httpx.Timeout(200)
+    try:
+        server.has_applied(wanted)
+        yield server
+    finally:
+        server.close()
+        control.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, storage: Path, explained_churn, churn, priced, flowers) -> Iterator[Server]:
     control = ControlPlane()
     wanted = snapshot(
         1,
@@ -154,6 +199,40 @@ class TestExplain:
             "predictions": flowers.model.predict([row]).tolist()
         }
 
+    def test_of_several_classes_in_a_process_of_its_own_adds_up_for_each(self, classifiers, isolated_flowers):
+        rows = [[6.0, 2.7, 5.1, 1.6], [4.9, 3.1, 1.5, 0.2]]
+        response = explain(classifiers, rows, "isolatedflowers")
+        assert response.status_code == 200, response.text
+        model, columns = isolated_flowers.model, isolated_flowers.background.columns
+        means = model.predict_proba(isolated_flowers.background).mean(axis=0)
+        shares = model.predict_proba(pd.DataFrame(rows, columns=columns))
+        for found, share in zip(response.json()["explanations"], shares, strict=True):
+            assert [c["class"] for c in found["classes"]] == ["setosa", "versicolor", "virginica"]
+            assert [c["base_value"] for c in found["classes"]] == pytest.approx(list(means))
+            sums = [c["base_value"] + sum(c["values"].values()) for c in found["classes"]]
+            assert sums == pytest.approx(list(share))
+            assert [list(c["values"]) for c in found["classes"]] == [list(columns)] * 3
+        answers = classifiers.predict(rows, "isolatedflowers").json()["predictions"]
+        assert answers == ["virginica" if shares[0].argmax() == 2 else "versicolor", "setosa"]
+
+    @pytest.mark.parametrize(
+        ("form", "classes"),
+        [("frame", ["rose", "tulip", "lily"]), ("lists", [0, 1, 2]), ("sure", [0, 1, 2])],
+    )
+    def test_of_an_isolated_model_with_scores_adds_up_for_each_class(self, classifiers, form, classes):
+        row = [0.75, 1.25]
+        response = explain(classifiers, [row], form)
+        assert response.status_code == 200, response.text
+        (explanation,) = response.json()["explanations"]
+        assert [c["class"] for c in explanation["classes"]] == classes
+        means = [
+            sum(shares) / len(SCORED_ROWS) for shares in zip(*(kinds(*r) for r in SCORED_ROWS), strict=True)
+        ]
+        assert [c["base_value"] for c in explanation["classes"]] == pytest.approx(means)
+        sums = [c["base_value"] + sum(c["values"].values()) for c in explanation["classes"]]
+        assert sums == pytest.approx(kinds(*row))
+        assert sum(sums) == pytest.approx(1.0)
+
     def test_is_no_prediction(self, server, churn):
         def counted() -> int:
             return sum(r.requests for r in server.metrics().revisions)
@@ -184,6 +263,13 @@ class TestRefusals:
         assert response.status_code == status, response.text
         assert says in response.json()["error"]
 
+    def test_of_an_isolated_model_that_only_answers_with_labels_say_what_would_help(self, classifiers):
+        assert classifiers.predict([[1.0, 1.0]], "labels").json() == {"predictions": ["rose"]}
+        response = explain(classifiers, [[1.0, 1.0]], "labels")
+        assert response.status_code == 422, response.text
+        assert "it answers with labels and has no `predict_proba`" in response.json()["error"]
+        assert classifiers.predict([[1.0, 1.0]], "labels").status_code == 200
+
     def test_of_keys_and_methods(self, server, churn):
         assert explain(server, churn.instances(1), token="nonsense").status_code == 401
         assert explain(server, churn.instances(1), token="powerless").status_code == 403
@@ -200,7 +286,7 @@ class TestRefusals:
         server = make_server(explain_timeout=150).start()
         server.has_applied(control.snapshot)
         response = explain(server, churn.instances(1))
-        assert (response.status_code, "answers with labels" in response.json()["error"]) == (501, True)
+        assert (response.status_code, "answers with labels" in response.json()["error"]) == (422, True)
         assert programs(server) == []
 
 

@@ -218,9 +218,9 @@ class DataPlane:
         try:
             rows = decoded.rows if revision.lookups is None else await revision.lookups.fill(decoded)
 
-            async def predict(given: Sequence[Row]) -> list[Any]:
+            async def predict(given: Sequence[Row], scores: bool) -> list[Any]:
                 batcher = revision.batcher or await revision.residence.ready()
-                return await batcher.submit(given, None, Manner(decoded.params))
+                return await batcher.submit(given, None, Manner(decoded.params, scores))
 
             return await self._explainer.explain(revision, rows, predict)
         finally:

@@ -4,6 +4,7 @@ ServingError
 ├── Unauthenticated 401, Forbidden 403, NotFound 404, MethodNotAllowed 405
 ├── InvalidInput 400, TooLarge 413, WrongMediaType 415
 ├── UnknownEntity 422       no features are stored for an entity key
+├── Unexplainable 422       the model answers with what cannot be explained
 ├── TooManyRequests 429    the key, or its team, has had its share of requests
 ├── ModelFailed 500         the model raised, or answered nonsense
 ├── Unsupported 501         the revision cannot do this, whatever is sent
@@ -55,6 +56,10 @@ class WrongMediaType(ServingError):  # noqa: N818
 
 
 class UnknownEntity(ServingError):  # noqa: N818
+    status = 422
+
+
+class Unexplainable(ServingError):  # noqa: N818
     status = 422
 
 

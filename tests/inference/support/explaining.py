@@ -10,6 +10,7 @@ from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from skl2onnx import convert_sklearn
@@ -76,10 +77,16 @@ def with_background(bundle: Bundle, directory: Path, rows: Sequence[Sequence[Any
 
 def build_price(directory: Path, rows: Sequence[Sequence[Any]] = PRICE_ROWS) -> Bundle:
     """An isolated model with a column of text that may be missing."""
+    return _build_isolated(directory, PRICE, PRICE_COLUMNS, rows, task="other")
+
+
+def _build_isolated(
+    directory: Path, source: str, columns: tuple[Column, ...], rows: Sequence[Sequence[Any]], **manifest: Any
+) -> Bundle:
     directory.mkdir(parents=True)
     code = directory.parent / f"{directory.name}.py"
-    code.write_text(PRICE)
-    schema = Schema([ColSpec(c.type, c.name, required=c.required) for c in PRICE_COLUMNS])
+    code.write_text(source)
+    schema = Schema([ColSpec(c.type, c.name, required=c.required) for c in columns])
     mlflow.pyfunc.save_model(
         directory / "model",
         python_model=str(code),
@@ -91,9 +98,60 @@ def build_price(directory: Path, rows: Sequence[Sequence[Any]] = PRICE_ROWS) -> 
     return seal(
         directory,
         runtime="pyfunc",
-        signature=Signature(inputs=PRICE_COLUMNS),
-        task="other",
+        signature=Signature(inputs=columns),
         explain=Background(file=BACKGROUND_FILE, rows=len(rows)),
+        **manifest,
+    )
+
+
+SCORES = textwrap.dedent(
+    '''
+    """Says of a flower how much it is of each of three kinds, in the form that its column `form` asks for."""
+    import mlflow.pyfunc
+    import numpy as np
+    import pandas as pd
+    from mlflow.models import set_model
+
+    def scores(frame):
+        raw = np.stack([frame["a"], frame["b"] * frame["a"], 1.0 - frame["b"]], axis=1)
+        return np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
+
+    class Scores(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            return FORM
+
+    class Sure(Scores):
+        def predict_proba(self, model_input):
+            return scores(model_input)
+
+    set_model(KIND())
+    '''
+)
+FORMS = {
+    "frame": ("Scores", 'pd.DataFrame(scores(model_input), columns=["rose", "tulip", "lily"])'),
+    "lists": ("Scores", "scores(model_input).tolist()"),
+    "labels": ("Scores", '[("rose", "tulip", "lily")[i] for i in scores(model_input).argmax(axis=1)]'),
+    "sure": ("Sure", '[("rose", "tulip", "lily")[i] for i in scores(model_input).argmax(axis=1)]'),
+}
+SCORED_ROWS = [[0.0, 0.0], [1.0, 0.5], [0.25, 2.0], [1.5, -1.0]]
+
+
+def kinds(a: float, b: float) -> list[float]:
+    """What the models of `FORMS` say of a row."""
+    raw = np.exp([a, b * a, 1.0 - b])
+    return (raw / raw.sum()).tolist()
+
+
+def build_scores(directory: Path, form: str) -> Bundle:
+    """An isolated model that says how sure it is of each class, or which one it is."""
+    kind, expression = FORMS[form]
+    columns = (Column(name="a", type="double"), Column(name="b", type="double"))
+    return _build_isolated(
+        directory,
+        SCORES.replace("FORM", expression).replace("KIND", kind),
+        columns,
+        SCORED_ROWS,
+        task="other",
     )
 
 
@@ -104,6 +162,31 @@ class Flowers:
     bundle: Bundle
     model: Any
     background: Any
+
+
+def build_isolated_flowers(directory: Path) -> Flowers:
+    """The same classifier as `build_flowers`, as MLflow's scikit-learn flavour has it."""
+    import mlflow.sklearn
+
+    data = load_iris()
+    names = [name.replace(" ", "_") for name in data.feature_names]
+    frame = pd.DataFrame(data.data, columns=names)
+    model = LogisticRegression(max_iter=500).fit(frame, data.target_names[data.target].astype(str))
+    directory.mkdir(parents=True)
+    schema = Schema([ColSpec("double", name) for name in names])
+    mlflow.sklearn.save_model(model, directory / "model", signature=ModelSignature(inputs=schema))
+    (directory / "requirements.txt").write_text("mlflow\nscikit-learn\n")
+    background = frame.iloc[::10]
+    (directory / BACKGROUND_FILE).write_text(json.dumps({"rows": background.to_numpy().tolist()}))
+    bundle = seal(
+        directory,
+        runtime="pyfunc",
+        signature=Signature(inputs=tuple(Column(name=name, type="double") for name in names)),
+        task="classification",
+        classes=tuple(model.classes_.tolist()),
+        explain=Background(file=BACKGROUND_FILE, rows=len(background)),
+    )
+    return Flowers(bundle, model, background)
 
 
 def build_flowers(directory: Path) -> Flowers:

@@ -1,4 +1,4 @@
-"""Which revisions are explained class by class: graphs that answer with one of several labels."""
+"""Which revisions are explained class by class: those that answer with one of several labels."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from ml_platform.contracts.bundles import BundleManifest
 
 
 def by_class(manifest: BundleManifest) -> bool:
-    """Whether each class's probability is explained, since the prediction itself is a label."""
+    """Whether each class's probability is explained, since the prediction itself is a label.
+
+    It is known of classifiers whose classes are; what another isolated model gives, its answers say (`program`).
+    """
+    graph = manifest.onnx
     return (
-        manifest.onnx is not None
-        and manifest.onnx.probabilities is not None
+        (graph is None or graph.probabilities is not None)
         and manifest.output == "prediction"
         and manifest.classes is not None
         and len(manifest.classes) > 2
+        and not manifest.signature.params
     )
 
 

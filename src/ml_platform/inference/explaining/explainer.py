@@ -28,6 +28,7 @@ from ml_platform.inference.errors import (
     ServingError,
     TooLarge,
     Unavailable,
+    Unexplainable,
     Unsupported,
 )
 from ml_platform.inference.explaining.classes import by_class
@@ -35,7 +36,8 @@ from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.settings import Settings
 from ml_platform.kit.processes import openmp_variables, scrubbed_environment
 
-Predict = Callable[[Sequence[Row]], Awaitable[list[Any]]]
+Predict = Callable[[Sequence[Row], bool], Awaitable[list[Any]]]
+"""Asks an isolated model; the second argument says whether for the scores of all classes."""
 
 _log = logging.getLogger(__name__)
 _PROGRAM = "ml_platform.inference.explaining.program"
@@ -58,7 +60,8 @@ class Explainer:
         """What can be said without work.
 
         Raises:
-            Unsupported: the revision cannot be explained; the message says why.
+            Unsupported: there is nothing to explain the revision by.
+            Unexplainable: it answers with labels; the message says so.
             TooLarge: there are more rows than may be asked for at once.
         """
         manifest = revision.manifest
@@ -68,8 +71,8 @@ class Explainer:
                 " rows that the version was judged on, or its input example, when a revision is built"
             )
         labels = manifest.task == "classification" and manifest.output == "prediction"
-        if labels and not by_class(manifest):
-            raise Unsupported(
+        if labels and manifest.runtime == "onnx" and not by_class(manifest):
+            raise Unexplainable(
                 "this revision cannot be explained: it answers with labels, and only numbers are explained"
             )
         if rows > self._settings.explain_max_rows:
@@ -87,7 +90,7 @@ class Explainer:
         Raises:
             DeadlineExceeded: it took too long.
             Unavailable: the program ended, or too many wait.
-            Unsupported, ModelFailed: as the program said.
+            Unexplainable, ModelFailed: as the program said.
         """
         if self._waiting >= _MAX_WAITING:
             raise Unavailable("other explanations are being computed; try again shortly", retry_after=5)
@@ -139,11 +142,14 @@ class Explainer:
         answer = await child.ask({"bundle": bundle, "digest": digest, "rows": rows})
         while "predict" in answer:
             try:
-                answer = await child.ask({"predictions": await predict(answer["predict"])})
+                predictions = await predict(answer["predict"], answer["scores"])
+                answer = await child.ask({"predictions": predictions})
+            except Unexplainable as error:
+                answer = await child.ask({"unsupported": str(error)})
             except ServingError as error:
                 answer = await child.ask({"error": str(error)})
         if "unsupported" in answer:
-            raise Unsupported(f"this revision cannot be explained: {answer['unsupported']}")
+            raise Unexplainable(f"this revision cannot be explained: {answer['unsupported']}")
         if "error" in answer:
             raise ModelFailed(f"the explanation failed: {answer['error']}")
         found: list[dict[str, Any]] = answer["explanations"]

@@ -2,7 +2,7 @@
 
 Messages are JSON on its standard pipes, each after its length in four bytes (big-endian). A question names a
 bundle and the rows; while it is worked on, a model that runs in a process of its own is asked through the
-worker: `{"predict": rows}` out, `{"predictions": [...]}` in. Then comes the answer. The end of the input is the
+worker: `{"predict": rows, "scores": false}` out, `{"predictions": [...]}` in; with `scores` for those of all classes. Then comes the answer. The end of the input is the
 end of the program.
 """
 
@@ -15,6 +15,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,8 +49,10 @@ class Program:
     def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
         try:
             manifest, background, graph = self._bundle(Path(question["bundle"]), question["digest"])
-            predict = graph or self._ask
-            classes = manifest.classes if by_class(manifest) else None
+            classes: Sequence[Scalar] | None = manifest.classes if by_class(manifest) else None
+            predict = graph
+            if predict is None:
+                predict, classes = self._isolated(manifest, question["rows"], classes)
             found = attribute(predict, background, question["rows"], len(classes) if classes else None)
         except NotExplainableError as error:
             return {"unsupported": str(error)}
@@ -67,24 +70,42 @@ class Program:
             if manifest.explain is None:
                 raise BundleError("the bundle holds no background rows")
             background = json.loads((directory / manifest.explain.file).read_bytes())["rows"]
-            asked = with_probabilities(manifest) if by_class(manifest) else manifest
-            graph = (
-                OnnxRuntime(directory, asked, self._threads).predict if manifest.runtime == "onnx" else None
-            )
+            graph = None
+            if manifest.runtime == "onnx":
+                asked = with_probabilities(manifest) if by_class(manifest) else manifest
+                graph = OnnxRuntime(directory, asked, self._threads).predict
             known = self._bundles[digest] = manifest, background, graph
             if len(self._bundles) > _KEPT:
                 self._bundles.popitem(last=False)
         self._bundles.move_to_end(digest)
         return known
 
-    def _ask(self, rows: list[tuple[Any, ...]]) -> list[Any]:
+    def _isolated(
+        self, manifest: BundleManifest, rows: list[Any], classes: Sequence[Scalar] | None
+    ) -> tuple[Predict, Sequence[Scalar] | None]:
+        """How an isolated model is asked for numbers, and of which classes: what it answers to `rows` says that."""
+        if classes is not None:
+            return partial(self._ask, scores=True), classes
+        first = self._ask(rows)[0]
+        if isinstance(first, dict) and first:
+            names = list(first)
+            return lambda given: [_values(answer, names) for answer in self._ask(given)], names
+        declared = manifest.classes is not None and manifest.output == "prediction"
+        if isinstance(first, str | bool) or (declared and not isinstance(first, list)):
+            first = self._ask(rows, scores=True)[0]
+            return partial(self._ask, scores=True), _named(manifest, first)
+        return self._ask, _named(manifest, first) if isinstance(first, list) and first else None
+
+    def _ask(self, rows: list[Any], *, scores: bool = False) -> list[Any]:
         """Predictions of a model whose process belongs to the worker."""
         predictions: list[Any] = []
         for start in range(0, len(rows), _ROWS_AT_ONCE):
-            self._write({"predict": rows[start : start + _ROWS_AT_ONCE]})
+            self._write({"predict": rows[start : start + _ROWS_AT_ONCE], "scores": scores})
             answer = self._read()
             if answer is None:
                 raise EOFError
+            if "unsupported" in answer:
+                raise NotExplainableError(answer["unsupported"])
             if "error" in answer:
                 raise _RefusedError(answer["error"])
             predictions += answer["predictions"]
@@ -118,6 +139,22 @@ def _explanation(
             for place, label in enumerate(classes)
         ]
     }
+
+
+def _named(manifest: BundleManifest, scores: Any) -> Sequence[Scalar]:
+    """The classes that a list of scores belongs to: the manifest's, or their places."""
+    count = len(scores) if isinstance(scores, list) else 0
+    if manifest.classes is not None and len(manifest.classes) == count:
+        return manifest.classes
+    if not count:
+        raise NotExplainableError(f"a list of scores expected, got {str(scores)[:100]!r}")
+    return range(count)
+
+
+def _values(answer: Any, names: list[str]) -> list[Any]:
+    if not isinstance(answer, dict) or answer.keys() != set(names):
+        raise NotExplainableError(f"it does not always answer with {', '.join(names)[:200]}")
+    return [answer[name] for name in names]
 
 
 class _RefusedError(Exception):

@@ -12,10 +12,12 @@ from ml_platform.inference.errors import Unavailable
 class Manner(NamedTuple):
     """How a model is asked, beside its rows; a batch is made of calls that ask in the same manner.
 
-    `params` are the model's parameters as JSON, if it declares any.
+    `params` are the model's parameters as JSON, if it declares any. `scores` asks for the scores of all classes
+    instead of what the model's `predict` gives; a model that has none raises Unexplainable.
     """
 
     params: str | None = None
+    scores: bool = False
 
 
 PLAIN = Manner()

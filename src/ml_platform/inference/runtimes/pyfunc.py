@@ -18,7 +18,7 @@ from typing import Any
 
 from ml_platform.contracts.bundles import PYFUNC_DIRECTORY, BundleError, BundleManifest
 from ml_platform.inference.decoding import InputColumn, Row
-from ml_platform.inference.errors import DeadlineExceeded, ModelFailed, Unavailable
+from ml_platform.inference.errors import DeadlineExceeded, ModelFailed, Unavailable, Unexplainable
 from ml_platform.inference.runtimes.base import PLAIN, Manner
 from ml_platform.inference.runtimes.breaker import Breaker, Health
 from ml_platform.inference.runtimes.pyfunc_process import ModelProcess, ProcessBrokeError, PyfuncLimits
@@ -102,7 +102,7 @@ class PyfuncRuntime:
                 f"the model failed during the request: {why}; it is started again",
                 self._breaker.unavailable().retry_after,
             ) from None
-        except ModelFailed:
+        except (ModelFailed, Unexplainable):
             self._breaker.answered()
             raise
         finally:

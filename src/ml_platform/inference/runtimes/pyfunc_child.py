@@ -6,6 +6,7 @@ first one out says that the model is loaded; then each batch gets one answer, wh
 end of the input is the end of the program. Its pipes are the descriptors that it is started with.
 """
 
+import contextlib
 import gc
 import json
 import math
@@ -76,6 +77,8 @@ def _answer(predict: Predict, request: dict[str, Any], most: int) -> tuple[bytes
         if len(data) <= most:
             return data, False
         error = f"ValueError: an answer of {len(data)} bytes, more than {most}"
+    except _NoScoresError as raised:
+        return json.dumps({"number": request["number"], "unsupported": str(raised)}).encode(), False
     except MemoryError:
         error, exhausted = "MemoryError: it ran out of memory", True
     except Exception as raised:
@@ -102,11 +105,39 @@ def _load(setup: dict[str, Any]) -> Predict:
                     for index, (name, kind) in enumerate(zip(columns, types, strict=True))
                 }
             )
+        if manner["scores"]:
+            return _plain(_scores(model, manner)(data), False)
         if manner["params"] is not None:
             return _plain(model.predict(data, params=json.loads(manner["params"])), False)
         return _plain(function(data), setup["probability"])
 
     return predict
+
+
+class _NoScoresError(Exception):
+    """The model does not say how sure it is of each class."""
+
+
+def _scores(model: Any, manner: dict[str, Any]) -> Callable[[Any], Any]:
+    """What gives the score of each class as an array, for a model that itself answers with labels."""
+    if manner["params"] is not None:
+        raise _NoScoresError("it answers with labels, and its params are for `predict` alone")
+    found = None
+    for unwrap in ("get_raw_model", "unwrap_python_model"):  # of a flavour's model, and of one's own making
+        with contextlib.suppress(Exception):
+            found = found or getattr(getattr(model, unwrap)(), "predict_proba", None)
+    if found is None:
+        raise _NoScoresError(
+            "it answers with labels and has no `predict_proba`; only numbers are explained: have it answer with a "
+            "number, or with the score of each class as a list or an object"
+        )
+    give: Callable[[Any], Any] = found
+
+    def scores(data: Any) -> Any:
+        told = give(data)
+        return told.to_numpy() if hasattr(told, "to_numpy") else told
+
+    return scores
 
 
 def _function(model: Any, probability: bool) -> Callable[[Any], Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from ml_platform.inference.decoding import Row
-from ml_platform.inference.errors import ModelFailed
+from ml_platform.inference.errors import ModelFailed, Unexplainable
 from ml_platform.inference.runtimes.base import PLAIN, Manner
 from ml_platform.inference.runtimes.memory import resident_tree
 from ml_platform.inference.runtimes.pyfunc_guard import OUT_OF_MEMORY, TOO_MANY_PROCESSES
@@ -60,6 +60,7 @@ class _Reply(msgspec.Struct):
     number: int | None = None
     ready: bool = False
     error: str | None = None
+    unsupported: str | None = None
     predictions: list[Any] | None = None
 
 
@@ -123,7 +124,7 @@ class ModelProcess:
             raise ProcessBrokeError("it did not say that it is ready")
 
     async def ask(self, rows: Sequence[Row], manner: Manner = PLAIN) -> list[Any]:
-        """One prediction for each row; raises ModelFailed, ProcessBrokeError, TimeoutError."""
+        """One prediction for each row; raises ModelFailed, Unexplainable, ProcessBrokeError, TimeoutError."""
         self._number += 1
         async with asyncio.timeout(self._limits.request_timeout):
             reply = await self._exchange({"number": self._number, "rows": rows, **manner._asdict()})
@@ -131,6 +132,8 @@ class ModelProcess:
             raise ProcessBrokeError("it answered what was not asked")
         if reply.error is not None:
             raise ModelFailed(f"the model raised {reply.error}")
+        if reply.unsupported is not None:
+            raise Unexplainable(reply.unsupported)
         if reply.predictions is None or len(reply.predictions) != len(rows):
             raise ModelFailed("the model did not give one prediction for each instance")
         return reply.predictions
