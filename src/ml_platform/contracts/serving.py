@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 
+from ml_platform.contracts.featurepolicy import FeaturePolicy
 from ml_platform.contracts.features import OnlineView
 
 MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
@@ -58,6 +59,7 @@ class ServingRevision(_Wire, frozen=True, kw_only=True, omit_defaults=True):
 
     `bundle_uri` is the bundle's directory: a `file://` URI or an absolute path below one of the storage
     roots that the inference server was given. `bundle_digest` is the SHA-256 of its `bundle.json`.
+    `features` says what happens while the feature store is slow or down; without it requests then fail.
     """
 
     revision_id: str
@@ -67,6 +69,7 @@ class ServingRevision(_Wire, frozen=True, kw_only=True, omit_defaults=True):
     bundle_uri: str
     bundle_digest: str
     shadow: bool = False
+    features: FeaturePolicy | None = None
     shadow_share: float = 1.0
 
 

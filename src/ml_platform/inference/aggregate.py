@@ -33,6 +33,7 @@ class Sums:
     different: int = 0
     distance: float = 0.0
     skipped: int = 0
+    fallbacks: dict[str, int] = field(default_factory=dict)
 
     def add(self, other: Sums | TrafficDelta) -> None:
         self.requests += other.requests
@@ -45,6 +46,8 @@ class Sums:
         self.different += other.different
         self.distance += other.distance
         self.skipped += other.skipped
+        for policy, number in other.fallbacks.items():
+            self.fallbacks[policy] = self.fallbacks.get(policy, 0) + number
 
 
 @dataclass(slots=True)

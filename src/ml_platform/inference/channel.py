@@ -41,6 +41,7 @@ class TrafficDelta(msgspec.Struct, frozen=True, kw_only=True):
     different: int = 0
     distance: float = 0.0
     skipped: int = 0
+    fallbacks: dict[str, int] = {}
 
 
 class HttpDelta(msgspec.Struct, frozen=True, kw_only=True):

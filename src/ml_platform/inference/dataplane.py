@@ -40,6 +40,7 @@ class Call:
 
     __slots__ = (
         "error",
+        "fallback",
         "keys",
         "params",
         "predictions",
@@ -60,6 +61,7 @@ class Call:
         self.params: str | None = None
         self.predictions: list[Any] | None = None
         self.error: str | None = None
+        self.fallback: str | None = None
         self.trace: Trace | None = None
         self.unit: str | None = None
 
@@ -200,7 +202,8 @@ class DataPlane:
             if revision.lookups is not None:
                 if trace is not None and decoded.keys is not None:
                     trace.mark(FEATURES)
-                call.rows = await revision.lookups.fill(decoded)
+                filled = await revision.lookups.fill(decoded)
+                call.rows, call.fallback = filled.rows, filled.fallback
             call.predictions = await batcher.submit(call.rows, trace, manner)
         finally:
             revision.leave()
@@ -208,7 +211,7 @@ class DataPlane:
             trace.mark(ENCODE)
         return call.predictions
 
-    async def explain(self, revision: LiveRevision, decoded: Decoded) -> list[dict[str, Any]]:
+    async def explain(self, call: Call, revision: LiveRevision, decoded: Decoded) -> list[dict[str, Any]]:
         """SHAP values for each row, `{"base_value": ..., "values": {column: ...}}`; raises ServingError.
 
         Not counted as predictions and not logged: nobody acts on them, and a canary is not judged by them.
@@ -216,7 +219,10 @@ class DataPlane:
         self._explainer.check(revision, len(decoded.rows))
         revision.in_flight += 1
         try:
-            rows = decoded.rows if revision.lookups is None else await revision.lookups.fill(decoded)
+            rows = decoded.rows
+            if revision.lookups is not None:
+                filled = await revision.lookups.fill(decoded)
+                rows, call.fallback = filled.rows, filled.fallback
 
             async def predict(given: Sequence[Row], scores: bool) -> list[Any]:
                 batcher = revision.batcher or await revision.residence.ready()
@@ -282,6 +288,7 @@ class DataPlane:
                 call.error,
                 call.params,
                 unit=call.unit,
+                fallback=call.fallback,
             )
         )
 

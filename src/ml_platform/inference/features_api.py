@@ -51,5 +51,6 @@ class OnlineFeatures(Protocol):
         ...
 
 
-OpenOnlineFeatures = Callable[[FeatureStore, FeatureRequest], OnlineFeatures]
-"""Opens the reader; raises FeatureStoreUnavailable, or ValueError for a feature that does not exist."""
+OpenOnlineFeatures = Callable[[FeatureStore, FeatureRequest, float], OnlineFeatures]
+"""Opens the reader, whose look-ups end after so many milliseconds; raises FeatureStoreUnavailable, or
+ValueError for a feature that does not exist."""

@@ -1,19 +1,24 @@
 """Feature look-ups for one revision: beside the loop, many entities at once, nothing made up.
 
-Like a model's batches, whatever is waiting when the store becomes free is one look-up.
+Like a model's batches, whatever is waiting when the store becomes free is one look-up. A request waits for
+its features no longer than the deployment says; what happens then is declared too (`FeaturePolicy`), and an
+answer from defaults or from memory says so.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
 
-from ml_platform.contracts.bundles import FeatureRequest
+from ml_platform.contracts.bundles import FeatureRequest, Signature
+from ml_platform.contracts.featurepolicy import FeaturePolicy, typed_defaults
 from ml_platform.contracts.serving import FeatureStore
 from ml_platform.inference.decoding import UNSET, Decoded, InputColumn, Row
-from ml_platform.inference.errors import InvalidInput, ServingError, Unavailable, UnknownEntity
+from ml_platform.inference.errors import InvalidInput, ServingError, UnknownEntity
 from ml_platform.inference.features_api import (
     Columns,
     FeatureError,
@@ -22,12 +27,37 @@ from ml_platform.inference.features_api import (
     OnlineFeatures,
     OpenOnlineFeatures,
 )
+from ml_platform.inference.featurestores.asking import Asking, StoreFailed
+from ml_platform.inference.featurestores.gate import StoreGate
+from ml_platform.inference.featurestores.lastknown import LastKnown
+
+DEFAULT: Final = "default"
+LAST_KNOWN: Final = "last-known"
+
+_OPEN_SECONDS = 3.0
 
 Key = Mapping[str, Any]
 
 
+class _Unknown(UnknownEntity):
+    def __init__(self, error: FeatureNotFound) -> None:
+        super().__init__(f"instances: {error}")
+        self.entity = error.entity
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Rows with every column; `fallback` says what stands for the store's answer, if something does."""
+
+    rows: Sequence[Row]
+    fallback: str | None = None
+
+
 class FeatureLookups:
-    """Fills the columns that a request left to the feature store."""
+    """Fills the columns that a request left to the feature store.
+
+    `fallbacks` counts the requests for which the store gave nothing, by what was done about it.
+    """
 
     def __init__(
         self,
@@ -35,45 +65,79 @@ class FeatureLookups:
         request: FeatureRequest,
         columns: Sequence[InputColumn],
         open_features: OpenOnlineFeatures,
-        executor: ThreadPoolExecutor,
+        gate: StoreGate,
+        memory: LastKnown,
+        policy: FeaturePolicy,
+        signature: Signature,
     ) -> None:
-        self._store = store
-        self._request = request
         self._positions = [
             (index, column) for index, column in enumerate(columns) if column.name in request.columns
         ]
-        self._open = open_features
-        self._executor = executor
+        self._open = partial(open_features, store, request, policy.deadline_ms)
+        self._gate = gate
+        self._policy = policy
+        self._names = tuple(column.name for _, column in self._positions)
+        self._defaults = typed_defaults(policy, signature.inputs)
+        place = (store.kind, store.path, store.project)
+        self._known = memory.space((*place, request.entities, tuple(request.columns.items()), self._names))
+        self._remembers = policy.on_store_failure == "last_known"
         self._features: OnlineFeatures | None = None
-        self._waiting: list[tuple[Sequence[Key], asyncio.Future[Columns]]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._asking: Asking[Sequence[Key], Columns] = Asking(
+            gate, policy.deadline_ms, self._answers, self._heard
+        )
+        self.fallbacks: Counter[str] = Counter()
 
-    async def fill(self, decoded: Decoded) -> Sequence[Row]:
+    async def fill(self, decoded: Decoded) -> Filled:
         """The rows with every UNSET value looked up; raises ServingError naming what is missing."""
         if decoded.keys is None:
-            return decoded.rows
+            return Filled(decoded.rows)
         wanted = [index for index, row in enumerate(decoded.rows) if UNSET in row]
         if not wanted:
-            return decoded.rows
-        keys = [decoded.keys[index] for index in wanted]
-        columns = await self._lookup([key for key in keys if key is not None])
+            return Filled(decoded.rows)
+        keys = [key for index in wanted if (key := decoded.keys[index]) is not None]
+        fallback = None
+        try:
+            columns = await self._asking.ask(keys)
+        except StoreFailed as failure:
+            fallback, columns = self._instead(keys, failure)
         rows = list(decoded.rows)
         for place, index in enumerate(wanted):
             rows[index] = self._filled(rows[index], columns, place, index)
-        return rows
+        return Filled(rows, fallback)
 
     async def prepare(self) -> None:
         """Opens the store ahead of the first request; raises ValueError for features that do not exist."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._opened)
-        except FeatureStoreUnavailable:
-            return  # it may come back; requests are told until then
+            await asyncio.wait_for(self._gate.threads.submit(self._opened), _OPEN_SECONDS)
+        except (FeatureStoreUnavailable, TimeoutError):
+            return  # it may come back; until then requests get what their policy says
 
     async def close(self) -> None:
-        if self._task is not None:
-            await self._task
-        if self._features is not None:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._features.close)
+        """Lets the running look-up end and closes the store; one that hangs is left to its thread."""
+        await self._asking.close(self._let_go)
+
+    def take_fallbacks(self) -> dict[str, int]:
+        """The counts since the last time."""
+        counts, self.fallbacks = self.fallbacks, Counter()
+        return dict(counts)
+
+    def _instead(self, keys: Sequence[Key], failure: StoreFailed) -> tuple[str, Columns]:
+        """What the policy puts in the store's place; raises the failure when that is nothing."""
+        policy = self._policy
+        if policy.on_store_failure == "default":
+            self.fallbacks[DEFAULT] += 1
+            return DEFAULT, {name: [value] * len(keys) for name, value in self._defaults.items()}
+        if self._remembers:
+            try:
+                known = self._known.recall(keys, policy.last_known_max_age_seconds)
+            except KeyError as error:
+                self.fallbacks["fail"] += 1
+                entity = ", ".join(f"{name}={value!r}" for name, value in error.args[0].items())
+                raise StoreFailed(f"{failure}; no recent values are known of {entity}") from None
+            self.fallbacks[LAST_KNOWN] += 1
+            return LAST_KNOWN, dict(zip(self._names, known, strict=True))
+        self.fallbacks["fail"] += 1
+        raise failure
 
     def _filled(self, row: Row, columns: Columns, place: int, index: int) -> Row:
         values = list(row)
@@ -88,31 +152,16 @@ class FeatureLookups:
             values[position] = value
         return tuple(values)
 
-    def _lookup(self, keys: Sequence[Key]) -> asyncio.Future[Columns]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Columns] = loop.create_future()
-        self._waiting.append((keys, future))
-        if self._task is None:
-            self._task = loop.create_task(self._run())
-        return future
+    def _heard(self, keys: Sequence[Key], answer: Columns | ServingError) -> None:
+        """Remembers what the store has said, and that it has an entity no more."""
+        if isinstance(answer, _Unknown):
+            for key in keys:
+                if answer.entity.items() <= key.items():
+                    self._known.forget(key)
+        elif self._remembers and not isinstance(answer, ServingError):
+            self._known.keep(keys, [answer[name] for name in self._names])
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                answers = await loop.run_in_executor(self._executor, self._read, [keys for keys, _ in batch])
-                for (_, future), answer in zip(batch, answers, strict=True):
-                    if future.done():
-                        continue
-                    if isinstance(answer, ServingError):
-                        future.set_exception(answer)
-                    else:
-                        future.set_result(answer)
-        finally:
-            self._task = None
-
-    def _read(self, requests: list[Sequence[Key]]) -> list[Columns | ServingError]:
+    def _answers(self, requests: Sequence[Sequence[Key]]) -> Sequence[Columns | ServingError]:
         """All requests' keys in one look-up; one by one when one of them spoils it for the others."""
         together = [key for keys in requests for key in keys]
         whole = self._attempt(together)
@@ -132,13 +181,17 @@ class FeatureLookups:
         try:
             return self._opened().lookup(keys)
         except FeatureNotFound as error:
-            return UnknownEntity(f"instances: {error}")
+            return _Unknown(error)
         except FeatureStoreUnavailable as error:
-            return Unavailable(f"the feature store is not available: {error}")
+            return StoreFailed(f"the feature store is not available: {error}")
         except (FeatureError, ValueError) as error:
             return InvalidInput(f"instances: {error}")
 
     def _opened(self) -> OnlineFeatures:
         if self._features is None:
-            self._features = self._open(self._store, self._request)
+            self._features = self._open()
         return self._features
+
+    def _let_go(self) -> None:
+        if self._features is not None:
+            self._features.close()

@@ -44,6 +44,7 @@ def render(
     return "\n".join(
         [
             *_models(traffic),
+            *_fallbacks(traffic),
             *_memory(traffic, status),
             *_http(traffic),
             *_server(status),
@@ -88,6 +89,18 @@ def _models(traffic: TrafficAggregate) -> Iterator[str]:
         for labels, _, history in histories:
             if history.total.compared or history.total.skipped:
                 yield f"model_shadow_{name}_total{{{labels}}} {getattr(history.total, name)}"
+
+
+def _fallbacks(traffic: TrafficAggregate) -> Iterator[str]:
+    yield from _head(
+        "model_feature_fallbacks_total",
+        "counter",
+        "Requests for which the feature store gave no answer in time, by what was done about it.",
+    )
+    for identity, history in traffic.revisions.items():
+        labels = _labels(zip(_REVISION, identity, strict=True))
+        for policy, count in history.total.fallbacks.items():
+            yield f'model_feature_fallbacks_total{{{labels},policy="{policy}"}} {count}'
 
 
 def _memory(traffic: TrafficAggregate, status: InferenceStatus) -> Iterator[str]:

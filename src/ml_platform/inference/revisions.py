@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from ml_platform.contracts.bundles import BundleError, BundleManifest, Param
+from ml_platform.contracts.featurepolicy import FeaturePolicy, check_policy
 from ml_platform.contracts.serving import (
     FeatureStore,
     RevisionState,
@@ -24,6 +24,8 @@ from ml_platform.contracts.serving import (
 from ml_platform.inference import routing
 from ml_platform.inference.decoding import InputColumn, InputDecoder
 from ml_platform.inference.features_api import OpenOnlineFeatures
+from ml_platform.inference.featurestores.gate import StoreGates
+from ml_platform.inference.featurestores.lastknown import LastKnown
 from ml_platform.inference.live import LiveRevision, log_header
 from ml_platform.inference.lookups import FeatureLookups
 from ml_platform.inference.params import Params
@@ -44,6 +46,7 @@ class _Wanted:
     digest: str
     uri: str
     store: FeatureStore | None
+    policy: FeaturePolicy | None
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +106,8 @@ class RevisionManager:
         self._log = log
         self._open_features = open_features
         self._changed = changed
-        self._lookups = ThreadPoolExecutor(2, thread_name_prefix="features")
+        self.gates = StoreGates()
+        self._known = LastKnown(settings.features_memory_bytes, settings.features_memory_entities)
         self.residency = Residency(settings, loader, self._noticed)
         self._snapshot: Snapshot | None = None
         self._entries: dict[str, _Entry] = {}
@@ -167,7 +171,7 @@ class RevisionManager:
         await asyncio.gather(*tasks, *self._closing, return_exceptions=True)
         self.residency.stop()
         await asyncio.gather(*(live.close() for live in self.live), return_exceptions=True)
-        self._lookups.shutdown(wait=False, cancel_futures=True)
+        self.gates.stop()
         self._loader.close()
 
     def _is_eager(self, snapshot: Snapshot) -> bool:
@@ -246,7 +250,7 @@ class RevisionManager:
             spec=entry.spec,
             manifest=manifest,
             decoder=self._decoder(prepared.columns, manifest),
-            lookups=await self._features(wanted.store, manifest, prepared.columns),
+            lookups=await self._features(wanted, manifest, prepared.columns),
             log=self._log.revision(log_header(entry.endpoint, entry.spec, manifest)),
         )
         self._live.append(live)
@@ -264,13 +268,29 @@ class RevisionManager:
         return found
 
     async def _features(
-        self, store: FeatureStore | None, manifest: BundleManifest, columns: tuple[InputColumn, ...]
+        self, wanted: _Wanted, manifest: BundleManifest, columns: tuple[InputColumn, ...]
     ) -> FeatureLookups | None:
+        policy = wanted.policy or FeaturePolicy()
         if manifest.features is None:
+            if wanted.policy is not None:
+                raise BundleError("features: the model declares no features, and there is a policy for them")
             return None
-        if store is None:
+        if wanted.store is None:
             raise BundleError("features: the team has no online feature store in this environment")
-        lookups = FeatureLookups(store, manifest.features, columns, self._open_features, self._lookups)
+        try:
+            check_policy(policy, manifest.signature.inputs, manifest.features)
+        except ValueError as error:
+            raise BundleError(str(error)) from error
+        lookups = FeatureLookups(
+            wanted.store,
+            manifest.features,
+            columns,
+            self._open_features,
+            self.gates.of(wanted.store),
+            self._known,
+            policy,
+            manifest.signature,
+        )
         try:
             await lookups.prepare()
         except ValueError as error:
@@ -320,7 +340,14 @@ def _wanted(snapshot: Snapshot, endpoint: ServingEndpoint, revision: ServingRevi
     address = (endpoint.team, endpoint.environment, endpoint.name)
     stores = {s.environment: s for s in snapshot.feature_stores if s.team == endpoint.team}
     store = stores.get(endpoint.environment) or stores.get(None)
-    return _Wanted(address, revision.revision_id, revision.bundle_digest, revision.bundle_uri, store)
+    return _Wanted(
+        address,
+        revision.revision_id,
+        revision.bundle_digest,
+        revision.bundle_uri,
+        store,
+        revision.features,
+    )
 
 
 def _differs(entry: _Entry, wanted: _Wanted) -> bool:

@@ -68,14 +68,15 @@ class Shadows:
             shadow.tally.skipped += 1
             return
         started = time.perf_counter_ns()
-        status, predictions, problem = 200, None, None
+        status, predictions, problem, fallback = 200, None, None, None
         taken = decoded.rows
         shadow.in_flight += 1
         shadow.used = started
         try:
             batcher = shadow.batcher or await shadow.residence.ready()
             if shadow.lookups is not None:
-                taken = await shadow.lookups.fill(decoded)
+                filled = await shadow.lookups.fill(decoded)
+                taken, fallback = filled.rows, filled.fallback
             predictions = await batcher.submit(taken, None, Manner(decoded.params))
         except ServingError as error:
             status, problem = error.status, str(error)
@@ -99,6 +100,7 @@ class Shadows:
                 predictions,
                 problem,
                 decoded.params,
+                fallback=fallback,
             )
         )
 

@@ -286,6 +286,7 @@ def _delta(live: LiveRevision) -> TrafficDelta:
         different=tally.different,
         distance=tally.distance,
         skipped=tally.skipped,
+        fallbacks=live.lookups.take_fallbacks() if live.lookups is not None else {},
     )
 
 

@@ -166,7 +166,7 @@ def _table(header: SegmentHeader, records: list[Record]) -> pa.Table:
             text = _json(answer).decode() if r.predictions is not None else None
             keys = _json(key).decode() if key else None
             start = (r.request_id, index, r.time_us, *fixed, r.status, r.latency_us / 1000)
-            common.append((*start, keys, _number(answer), text, r.error, r.params, r.unit))
+            common.append((*start, keys, _number(answer), text, r.error, r.params, r.fallback, r.unit))
             features.append(row)
     if not common:
         return schema.empty_table()

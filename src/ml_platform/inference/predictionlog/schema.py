@@ -29,6 +29,7 @@ COLUMNS: Final[tuple[tuple[str, str], ...]] = (
     ("prediction_json", "string"),  # exactly as answered
     ("error", "string"),
     ("params", "string"),  # JSON object of the model's params, defaults included; null when it declares none
+    ("feature_fallback", "string"),  # 'default' or 'last-known' when the feature store gave no answer
     ("unit", "string"),  # the hash of what kept its caller on this revision; null when nothing did
 )
 

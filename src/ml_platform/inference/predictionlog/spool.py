@@ -55,6 +55,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     predictions: list[Any] | None
     error: str | None
     params: str | None = None
+    fallback: str | None = None
     unit: str | None = None
 
 

@@ -54,6 +54,8 @@ def common_headers(call: Call, headers: Headers) -> list[tuple[bytes, bytes]]:
     result = [(b"x-request-id", call.request_id.encode())]
     if call.revision is not None:
         result.extend(call.revision.headers)
+    if call.fallback is not None:
+        result.append((b"mlops-features", call.fallback.encode()))
     if call.trace is not None:
         result.append((b"traceparent", call.trace.traceparent))
         return result

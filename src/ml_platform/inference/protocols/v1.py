@@ -124,7 +124,7 @@ class V1:
             call.trace.asked = revision
             call.trace.decoded()
             call.trace.mark(EXPLAIN)
-        explanations = await plane.explain(revision, decoded)
+        explanations = await plane.explain(call, revision, decoded)
         if call.trace is not None:
             call.trace.mark(ENCODE)
         body = encode_json({"explanations": explanations})
