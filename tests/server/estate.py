@@ -138,6 +138,7 @@ def settle(platform: RunningPlatform, folder: Path) -> Estate:
             "model_id": "churn",
             "version": "1",
             "alias": "mine",
+            "policy_version": str(_made(platform.admin.put("/policies", json={"files": {}}))["version"]),
             "training_set_id": training_set["training_set_id"],
             "materialization_id": materialization["materialization_id"],
             "deployment_id": watched.deployment_id,

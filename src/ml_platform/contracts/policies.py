@@ -15,6 +15,9 @@ MOST_POLICIES = 300
 MOST_CHARACTERS = 60_000
 MOST_CHARACTERS_IN_ALL = 250_000
 
+ENTER = "enter"
+"""The operation of a question at a door behind which it is asked again, with what is known then."""
+
 FileText = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]
 PolicyFile = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,60}\.cedar$", max_length=70, min_length=7)

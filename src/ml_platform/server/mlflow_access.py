@@ -12,8 +12,6 @@ from ml_platform.contracts.identity import Permission
 from ml_platform.integrations.mlflow import (
     MlflowIdentity,
     Refusal,
-    RegistryWrite,
-    RegistryWriteRefusedError,
     bearer_token,
 )
 from ml_platform.integrations.mlflow.identity import header
@@ -21,20 +19,13 @@ from ml_platform.integrations.mlflow.workspaces import workspace_of
 from ml_platform.kit.db import Database
 from ml_platform.kit.errors import AppError
 from ml_platform.kit.tokens import sha256_of
+from ml_platform.server.mlflow_governance import MlflowCaller
 from ml_platform.services.access import Actor, Authenticator, Authorizer, Resource
 from ml_platform.services.access.dependencies import SESSION_COOKIE, TEAM_HEADER
 from ml_platform.services.identity.tables import TeamRow
-from ml_platform.services.registry.tables import ModelVersionRow, RegisteredModelRow
 
 _REMEMBERED_SECONDS = 1.0
 _REMEMBERED = 2_000
-_FREEZING = frozenset(
-    {
-        "rename_registered_model",
-        "delete_registered_model",
-        "delete_model_version",
-    }
-)
 
 
 class MlflowAccess:
@@ -83,11 +74,12 @@ class MlflowAccess:
         if not actor.admin:
             query = query.where(TeamRow.id.in_({*actor.memberships, actor.team_id}))
         with self._database.read() as session:
-            teams = {workspace_of(name): team_id for team_id, name in session.execute(query)}
+            teams = {workspace_of(name): (team_id, name) for team_id, name in session.execute(query)}
         return MlflowIdentity(
             user=actor.name,
             workspaces=_Workspaces(actor, teams, self._authorizer),
             default_workspace=workspace_of(actor.team_name) if actor.team_name else None,
+            caller=MlflowCaller(actor, teams),
         )
 
     def _remember(self, place: str, identity: MlflowIdentity) -> None:
@@ -102,7 +94,7 @@ class MlflowAccess:
 class _Workspaces(Mapping[str, str]):
     """Role by workspace; the policies are asked about a workspace when it is used."""
 
-    def __init__(self, actor: Actor, teams: Mapping[str, str], authorizer: Authorizer) -> None:
+    def __init__(self, actor: Actor, teams: Mapping[str, tuple[str, str]], authorizer: Authorizer) -> None:
         self._actor = actor
         self._teams = teams
         self._authorizer = authorizer
@@ -124,7 +116,7 @@ class _Workspaces(Mapping[str, str]):
         if workspace not in self._teams:
             return None
         if workspace not in self._decided:
-            team_id = self._teams[workspace]
+            team_id, _ = self._teams[workspace]
             resource = Resource("team", team_id, team_id)
             role = None
             if self._authorizer.decide(self._actor, Permission.TRAIN_MODEL, resource).allowed:
@@ -133,34 +125,6 @@ class _Workspaces(Mapping[str, str]):
                 role = "read"
             self._decided[workspace] = role
         return self._decided[workspace]
-
-
-class RegisteredModelsStay:
-    """Refuses that an MLflow client deletes or renames what is registered with the platform."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def check(self, write: RegistryWrite) -> None:
-        """Raises RegistryWriteRefusedError."""
-        if write.internal or write.action not in _FREEZING:
-            return
-        with self._database.read() as session:
-            names = session.execute(
-                select(TeamRow.name, ModelVersionRow.version)
-                .join(RegisteredModelRow, RegisteredModelRow.team_id == TeamRow.id)
-                .join(
-                    ModelVersionRow,
-                    (ModelVersionRow.team_id == TeamRow.id)
-                    & (ModelVersionRow.model_name == RegisteredModelRow.name),
-                )
-                .where(RegisteredModelRow.name == write.model)
-            )
-            versions = {str(version) for team, version in names if workspace_of(team) == write.workspace}
-        if versions and (write.version is None or write.version in versions):
-            raise RegistryWriteRefusedError(
-                f"Model '{write.model}' is registered with the platform, which keeps its versions"
-            )
 
 
 def _session_of(scope: MutableMapping[str, Any]) -> str | None:

@@ -79,6 +79,21 @@ def _rights(key: KeyRow, user: UserRow, held: frozenset[Role]) -> tuple[bool, fr
 class MembershipRoles:
     """Implements governance's `RoleDirectory`."""
 
+    def actor_of(self, work: Work, user_id: str) -> Actor | None:
+        row = work.session.get(UserRow, user_id)
+        if row is None or not row.active:
+            return None
+        held = self.roles_of(work, [user_id]).get(user_id, frozenset())
+        return Actor(
+            row.id,
+            row.name,
+            kind=row.kind,
+            admin=row.admin,
+            team_id=work.team_id,
+            team_name=work.actor.team_name,
+            memberships={work.team_id: held} if held else {},
+        )
+
     def roles_of(self, work: Work, user_ids: Sequence[str]) -> dict[str, frozenset[Role]]:
         query = (
             select(MembershipRow)

@@ -49,6 +49,9 @@ VOTERS = (person("max", Role.MANAGER), person("sara", Role.SENIOR_DATA_SCIENTIST
 
 
 class Roles:
+    def actor_of(self, work: Work, user_id: str) -> Actor | None:
+        return next((who for who in (ENGINEER, *VOTERS) if who.actor_id == user_id), None)
+
     def roles_of(self, work: Work, user_ids: Collection[str]) -> Mapping[str, frozenset[Role]]:
         return {voter.actor_id: voter.roles for voter in VOTERS if voter.actor_id in user_ids}
 

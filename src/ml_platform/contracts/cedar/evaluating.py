@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from ml_platform.contracts.cedar.texts import GOVERNED, PLATFORM, RESCUES
+from ml_platform.contracts.cedar.texts import GOVERNED, PLATFORM, UNGOVERNED
 from ml_platform.contracts.identity import Permission, Role
 
 _REMEMBERED = 10_000
@@ -49,7 +49,7 @@ class Question:
     @property
     def governed(self) -> bool:
         """Whether policies of an organisation have a say in it."""
-        return self.action in GOVERNED and not self.trusted and self.operation not in RESCUES
+        return self.action in GOVERNED and not self.trusted and self.operation not in UNGOVERNED
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ class Rules:
         """Deny unless a policy permits; a forbid wins; one that cannot be evaluated is a denial."""
         if self._all is not None and question.governed:
             return self._all.ask(replace(question, now=question.now.astimezone(UTC).replace(microsecond=0)))
-        # No policy of ours asks for the time or the operation, so they need not make the question a new one.
-        return self._own.ask(replace(question, now=_ANY_TIME, operation=REQUEST))
+        # No policy of ours asks for the time, so it need not make the question a new one.
+        return self._own.ask(replace(question, now=_ANY_TIME))
 
 
 class _PolicySet:

@@ -3,6 +3,7 @@
 from importlib.resources import files
 
 from ml_platform.contracts.identity import Permission
+from ml_platform.contracts.policies import ENTER
 
 _HERE = files(__package__ or __name__)
 
@@ -39,5 +40,5 @@ WIDENABLE = frozenset(
 )
 """What a permit of an organisation may give to more of a team's members."""
 
-RESCUES = frozenset({"rollback", "cancel", "pause"})
-"""Operations back to what served before: no policy of an organisation stands in their way."""
+UNGOVERNED = frozenset({"rollback", "cancel", "pause", ENTER})
+"""Operations in whose way no policy of an organisation stands: back to what served before, and through a door."""

@@ -20,6 +20,7 @@ from ml_platform.integrations.mlflow.identity import (
     bearer_token,
 )
 from ml_platform.integrations.mlflow.registry_policy import (
+    Outcome,
     RegistryPolicy,
     RegistryWrite,
     RegistryWriteRefusedError,
@@ -33,6 +34,7 @@ __all__ = [
     "MlflowIdentity",
     "MlflowSettings",
     "MlflowStores",
+    "Outcome",
     "Refusal",
     "RegistryPolicy",
     "RegistryWrite",

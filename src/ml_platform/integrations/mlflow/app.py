@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -26,7 +27,7 @@ from ml_platform.integrations.mlflow.errors import RequestRefusedError, denied, 
 from ml_platform.integrations.mlflow.guards import RequestGuard, encode, field, own_experiment_id, read_body
 from ml_platform.integrations.mlflow.identity import Authenticate, MlflowIdentity, Refusal, Scope, header
 from ml_platform.integrations.mlflow.native import Message, Receive, Send
-from ml_platform.integrations.mlflow.registry_policy import RegistryPolicy
+from ml_platform.integrations.mlflow.registry_policy import Outcome, RegistryPolicy
 from ml_platform.integrations.mlflow.routes import Access, Kind, Route, RouteTable
 from ml_platform.integrations.mlflow.settings import MlflowSettings
 from ml_platform.integrations.mlflow.stores import MlflowStores, open_stores
@@ -140,10 +141,7 @@ class _MlflowApp:
             if route.kind is Kind.DOWNLOAD:
                 await native.download(path, admission.workspace, scope, receive, send)
             else:
-                limit = self._settings.max_artifact_bytes
-                if _declared_length(scope) > limit:
-                    raise native.too_large(limit)
-                await native.upload(path, admission.workspace, scope, receive, send, max_bytes=limit)
+                await self._upload(path, admission, scope, receive, send)
             return
         # A small body is read at once, for one turn in a worker thread; a large one only from those let in.
         length = _declared_length(scope)
@@ -153,6 +151,21 @@ class _MlflowApp:
         pool = self._writers if route is not None and route.access is Access.WRITE else self._readers
         reply = await loop.run_in_executor(pool, self._answer, scope, path, route, body)
         await send_reply(reply, send, self._readers)
+
+    async def _upload(
+        self, path: str, admission: _Admission, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        limit = self._settings.max_artifact_bytes
+        if _declared_length(scope) > limit:
+            raise native.too_large(limit)
+        check = partial(
+            self._guard.check_upload,
+            native.artifact_path_of(path),
+            workspace=admission.workspace,
+            identity=admission.identity,
+        )
+        await asyncio.get_running_loop().run_in_executor(self._readers, check)
+        await native.upload(path, admission.workspace, scope, receive, send, max_bytes=limit)
 
     def _admit(self, scope: Scope, path: str, route: Route | None) -> _Admission:
         """Decide about everything but the body. Runs in a worker thread."""
@@ -186,11 +199,18 @@ class _MlflowApp:
             limit = self._settings.max_request_bytes
             with binding(admission.workspace):
                 return native.log_spans(scope, body, admission.default_experiment_id, max_bytes=limit)
-        query, body = self._checked(scope, path, admission, body)
+        query, body, outcomes = self._checked(scope, path, admission, body)
         content_type = "application/json" if route.carries_json else header(scope, b"content-type")
         environ = environ_of(scope, path, query, body, content_type)
-        with binding(admission.workspace):
-            return self._call(environ)
+        done = False
+        try:
+            with binding(admission.workspace):
+                reply = self._call(environ)
+            done = reply.status < 400
+        finally:
+            for outcome in outcomes:
+                outcome(done)
+        return reply
 
     def _page(self, scope: Scope, path: str) -> Reply:
         if path == "/" and not scope["path"].endswith("/"):  # the screens address everything relatively
@@ -201,28 +221,29 @@ class _MlflowApp:
         with ServerWorkspaceContext(None):  # decided: none, so that MLflow does not look for one
             return self._call(environ_of(scope, path, scope["query_string"], b"", None))
 
-    def _checked(self, scope: Scope, path: str, admission: _Admission, body: bytes) -> tuple[bytes, bytes]:
+    def _checked(
+        self, scope: Scope, path: str, admission: _Admission, body: bytes
+    ) -> tuple[bytes, bytes, list[Outcome]]:
         route = admission.route
         if route.method == "GET":
-            return _checked_query(scope["query_string"], path, admission), b""
+            return _checked_query(scope["query_string"], path, admission), b"", []
         if not route.carries_json:
-            return _checked_query(scope["query_string"], path, admission), body
+            return _checked_query(scope["query_string"], path, admission), body, []
         content = read_body(body, admission.default_experiment_id)
         if route.operation == "runs/create" and not field(content, "experiment_id"):
             content.pop("experimentId", None)
             content["experiment_id"] = admission.default_experiment_id
-        if route.access is Access.WRITE:
-            identity = admission.identity
-            self._guard.check(
+        outcomes: list[Outcome] = []
+        if route.access is Access.WRITE or route.operation == "graphql":
+            outcomes = self._guard.check(
                 route.operation,
                 route.method,
                 path,
                 content,
                 workspace=admission.workspace,
-                user=identity.user,
-                internal=identity.internal,
+                identity=admission.identity,
             )
-        return b"", encode(content)
+        return b"", encode(content), outcomes
 
     def _call(self, environ: dict[str, Any]) -> Reply:
         try:

@@ -11,9 +11,12 @@ from typing import Any
 
 import msgspec
 
-from ml_platform.integrations.mlflow.artifact_paths import check_model_source
+from ml_platform.integrations.mlflow.artifact_paths import check_model_source, decoded_path
 from ml_platform.integrations.mlflow.errors import RequestRefusedError, denied, invalid
+from ml_platform.integrations.mlflow.graphql_guard import check_graphql
+from ml_platform.integrations.mlflow.identity import MlflowIdentity
 from ml_platform.integrations.mlflow.registry_policy import (
+    Outcome,
     RegistryAction,
     RegistryPolicy,
     RegistryWrite,
@@ -76,15 +79,22 @@ class RequestGuard:
         self._prompt_sources = prompt_sources
 
     def check(  # noqa: C901 - one line for each family of calls
-        self, operation: str, method: str, path: str, body: Body, *, workspace: str, user: str, internal: bool
-    ) -> None:
-        """Refuse a body that reaches outside the workspace, or that writes what is not the caller's."""
-        family = operation.partition("/")[0]
+        self, operation: str, method: str, path: str, body: Body, *, workspace: str, identity: MlflowIdentity
+    ) -> list[Outcome]:
+        """Refuse a body that reaches outside the workspace, or that writes what is not the caller's.
+
+        The answer wants to be told, each of it once, whether MLflow then did it.
+        """
+        family, internal = operation.partition("/")[0], identity.internal
         if family in ("registered-models", "model-versions"):
-            for write in _registry_writes(operation, method, body, user, workspace, internal=internal):
-                self._ask(write)
             if operation == "model-versions/create":
                 self._check_version(body, workspace)
+            return self._ask(list(_registry_writes(operation, method, body, identity, workspace)))
+        if operation == "logged-models/*" and method == "DELETE":
+            model_id = path.rpartition("/")[2]
+            return self._ask([_write(identity, workspace, "delete_logged_model", model_id)])
+        if operation == "graphql":
+            check_graphql(body)
         elif operation == "experiments/create" and field(body, "artifact_location"):
             raise invalid("The place of artifacts is the platform's; leave artifact_location out")
         elif not internal and family in ("runs", "experiments", "logged-models", "traces", "datasets"):
@@ -95,14 +105,25 @@ class RequestGuard:
             for key in _tag_keys(operation, path, body):
                 if str(key).lower() in _TRACE_LOCATION_TAGS:
                     raise denied(f"Tag '{key}' is set by the server only")
+        return []
 
-    def _ask(self, write: RegistryWrite) -> None:
+    def check_upload(self, path: str, *, workspace: str, identity: MlflowIdentity) -> list[Outcome]:
+        """Refuse to change a file that a registered version was made from; as `check`."""
+        return self._ask([_write(identity, workspace, "write_artifact", decoded_path(path))])
+
+    def _ask(self, writes: list[RegistryWrite]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
         try:
-            protect_platform_names(write)
-            if self._policy is not None:
-                self._policy(write)
+            for write in writes:
+                protect_platform_names(write)
+            for write in writes:
+                outcome = self._policy(write) if self._policy is not None else None
+                outcomes += [outcome] if outcome is not None else []
         except RegistryWriteRefusedError as error:
+            for outcome in outcomes:  # what was permitted beside it is not done either
+                outcome(False)
             raise denied(str(error)) from error
+        return outcomes
 
     def _check_version(self, body: Body, workspace: str) -> None:
         source, link = field(body, "source"), field(body, "run_link")
@@ -131,31 +152,59 @@ _REGISTRY_ACTIONS: dict[tuple[str, str], tuple[RegistryAction, str | None, str |
 }
 
 
+REGISTRY_OPERATIONS = frozenset(_REGISTRY_ACTIONS)
+"""The writes to the registry that policies are asked about; any other is refused."""
+
+
 def _registry_writes(
-    operation: str, method: str, body: Body, user: str, workspace: str, *, internal: bool
+    operation: str, method: str, body: Body, identity: MlflowIdentity, workspace: str
 ) -> Iterator[RegistryWrite]:
     if (operation, method) not in _REGISTRY_ACTIONS:
-        return
+        raise denied(f"No policy knows {method} {operation}, so it is not done")
     action, key, value = _REGISTRY_ACTIONS[operation, method]
-    name, version = _text(field(body, "name")) or "", _text(field(body, "version"))
+    name, version = _text(field(body, "name")) or "", _version(field(body, "version"))
     keyed = _text(field(body, key)) if key else None
     valued = _text(field(body, value)) if value else None
-    yield RegistryWrite(user, workspace, action, name, version, keyed, valued, internal)
+    yield _write(identity, workspace, action, name, version, keyed, valued)
     if action in ("create_registered_model", "create_model_version"):
         setting: RegistryAction = (
             "set_registered_model_tag" if action == "create_registered_model" else "set_model_version_tag"
         )
         for tag in _items(field(body, "tags")):
-            yield RegistryWrite(
-                user,
-                workspace,
-                setting,
-                name,
-                version,
-                _text(tag.get("key")),
-                _text(tag.get("value")),
-                internal,
-            )
+            key, value = _text(tag.get("key")), _text(tag.get("value"))
+            yield _write(identity, workspace, setting, name, version, key, value)
+
+
+def _write(
+    identity: MlflowIdentity,
+    workspace: str,
+    action: RegistryAction,
+    model: str,
+    version: str | None = None,
+    key: str | None = None,
+    value: str | None = None,
+) -> RegistryWrite:
+    return RegistryWrite(
+        identity.user,
+        workspace,
+        action,
+        model,
+        version,
+        key,
+        value,
+        internal=identity.internal,
+        caller=identity.caller,
+    )
+
+
+def _version(value: Any) -> str | None:
+    """The number of a version as policies know it: MLflow and its database also take `01`, `+1` and `1_0`."""
+    if value is None:
+        return None
+    try:
+        return str(int(str(value)))
+    except ValueError:
+        raise invalid("A version is a whole number") from None
 
 
 def _tag_keys(operation: str, path: str, body: Body) -> Iterator[Any]:

@@ -25,12 +25,14 @@ class MlflowIdentity:
         workspaces: role by workspace; any role but `write` may only read.
         default_workspace: workspace of a request that names none.
         internal: the platform itself, which may write the tags and aliases that are reserved for it.
+        caller: who it is to those who authenticate, handed back to the policy as it is.
     """
 
     user: str
     workspaces: Mapping[str, str]
     default_workspace: str | None
     internal: bool = False
+    caller: object | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""What clients may change in the model registry.
+"""What clients may change in the model registry, and in the files that its versions were made from.
 
 Governance hangs on a few names: the alias that marks the champion and the tags under `mlops.` carry the
-platform's own decisions, so a client that could write them could approve its own model.
+platform's own decisions, so a client that could write them could approve its own model. Everything else that
+a client writes is asked of a policy first, and the policy hears how it ended.
 """
 
 from __future__ import annotations
@@ -28,14 +29,17 @@ RegistryAction = Literal[
     "transition_stage",
     "set_model_version_tag",
     "delete_model_version_tag",
+    "delete_logged_model",
+    "write_artifact",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryWrite:
-    """One change that a client asks of the registry.
+    """One change that a client asks for.
 
-    `key` is the tag or alias, `value` the tag's value, the new name, the stage or the source.
+    `key` is the tag or alias, `value` the tag's value, the new name, the stage or the source. For a logged
+    model and for artifacts `model` is the path or the id; `caller` is what the authentication said who it is.
     """
 
     user: str
@@ -46,13 +50,16 @@ class RegistryWrite:
     key: str | None = None
     value: str | None = None
     internal: bool = False
+    caller: object | None = None
 
 
 class RegistryWriteRefusedError(Exception):
     """Raised by a policy; its text is what the client is told."""
 
 
-RegistryPolicy = Callable[[RegistryWrite], None]
+Outcome = Callable[[bool], None]
+"""Told whether MLflow did what was permitted."""
+RegistryPolicy = Callable[[RegistryWrite], Outcome | None]
 """Called in a worker thread before the write; raises `RegistryWriteRefusedError` to stop it."""
 
 
@@ -65,8 +72,14 @@ def protect_platform_names(write: RegistryWrite) -> None:
     if write.internal:
         return
     if write.action.endswith("_tag") and is_platform_tag(write.key):
-        raise RegistryWriteRefusedError(f"Tag '{write.key}' is set by the platform only")
-    if write.action in ("set_alias", "delete_alias") and (write.key or "").lower() in PROTECTED_ALIASES:
+        raise RegistryWriteRefusedError(
+            f"Tag '{write.key}' is set by the platform only (policy platform-tags-are-the-platforms)"
+        )
+    if (
+        write.action in ("set_alias", "delete_alias")
+        and (write.key or "").strip().lower() in PROTECTED_ALIASES
+    ):
         raise RegistryWriteRefusedError(
             f"Alias '{write.key}' is set by the platform only; promote the version through a deployment"
+            " (policy champions-prove-themselves)"
         )

@@ -11,9 +11,10 @@ from ml_platform.integrations.mlflow import (
 )
 from ml_platform.integrations.mlflow.tracking import TeamTracking
 from ml_platform.kit.db import Database
-from ml_platform.server.mlflow_access import MlflowAccess, RegisteredModelsStay
+from ml_platform.server.mlflow_access import MlflowAccess
+from ml_platform.server.mlflow_governance import RegistryGovernance
 from ml_platform.server.runtime import Runtime
-from ml_platform.services.access import Authenticator, Authorizer
+from ml_platform.services.access import Authenticator, Authorizer, WorkFactory
 from ml_platform.services.experiments import Tracking
 from ml_platform.services.registry import ModelStore
 from ml_platform.services.training import JobRuns
@@ -26,7 +27,8 @@ def compose(runtime: Runtime) -> None:
     mlflow = MlflowSettings(settings.mlflow_url, str(settings.home / "artifacts"))
     database = parts.get(Database)
     access = MlflowAccess(database, parts.get(Authenticator), parts.get(Authorizer))
-    application = create_mlflow_app(mlflow, access.authenticate, RegisteredModelsStay(database).check)
+    governance = RegistryGovernance(parts.get(WorkFactory))
+    application = create_mlflow_app(mlflow, access.authenticate, governance.check)
     runtime.mount("/mlflow", application)
     runtime.on_stop(close_stores)
     stores = open_stores(mlflow)

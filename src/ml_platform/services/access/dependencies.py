@@ -41,8 +41,10 @@ def provided(interface: type[T]) -> Any:
     return Depends(get)
 
 
-def requires(permission: Permission) -> Any:
+def requires(permission: Permission, *, operation: str | None = None) -> Any:
     """A dependency that authenticates, authorises, and opens the request's unit of work.
+
+    The operation `ENTER` is for endpoints whose service asks again, when it knows what it is about.
 
     The transaction commits before the answer is sent, so that no caller is told of a success that did
     not happen: a `Router` commits when the endpoint returns, and what an asynchronous one did, this does.
@@ -55,7 +57,7 @@ def requires(permission: Permission) -> Any:
         write = request.method not in _SAFE_METHODS
         work = components.get(WorkFactory).create(actor, write=write, request_id=request.state.request_id)
         work.idempotency_id = getattr(request.state, "idempotency_id", None)
-        work.require(permission)
+        work.require(permission, operation=operation)
         try:
             yield work
             if not work.idle:

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from ml_platform.contracts.identity import Permission
+from ml_platform.contracts.policies import ENTER
 from ml_platform.kit import idempotency, outbox
 from ml_platform.kit.clock import Clock, rfc3339, utc_now
 from ml_platform.kit.db import Database
@@ -73,11 +74,16 @@ class Work:
     # -- authorisation
 
     def decide(
-        self, permission: Permission, resource: Resource | None = None, operation: str | None = None
+        self,
+        permission: Permission,
+        resource: Resource | None = None,
+        operation: str | None = None,
+        *,
+        actor: Actor | None = None,
     ) -> Decision:
-        """What the policies say; the default resource is the actor's current team."""
+        """What the policies say, by default to the actor of this work about their current team."""
         target = resource or Resource("team", self.actor.team_id, self.actor.team_id)
-        return self._authorizer.decide(self.actor, permission, target, operation)
+        return self._authorizer.decide(actor or self.actor, permission, target, operation)
 
     def require(
         self, permission: Permission, resource: Resource | None = None, operation: str | None = None
@@ -87,7 +93,7 @@ class Work:
         A decision about an `operation` is named in every audit event of this work that follows.
         """
         decision = self.decide(permission, resource, operation)
-        if decision.allowed and operation is not None:
+        if decision.allowed and operation not in (None, ENTER):
             self._decisions.append(decision)
         if not decision.allowed:
             roles = ", ".join(sorted(self.actor.roles)) or "none"

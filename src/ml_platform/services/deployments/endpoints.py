@@ -23,6 +23,7 @@ from ml_platform.contracts.deployments import (
     StageDeployRequest,
 )
 from ml_platform.contracts.identity import Permission
+from ml_platform.contracts.policies import ENTER
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
 from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.deployments.history import DeploymentHistory
@@ -44,6 +45,7 @@ ModelId = Annotated[
     ),
 ]
 DeploymentId = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
+Entering = Annotated[Work, requires(Permission.DEPLOY_STAGING, operation=ENTER)]
 Parts = Annotated[RolloutParts, provided(RolloutParts)]
 _LISTEN_SLICE = 5.0
 
@@ -82,7 +84,7 @@ def plan_deployment(
 def deploy(
     model_id: ModelId,
     body: DeployRequest,
-    work: Annotated[Work, requires(Permission.DEPLOY_STAGING)],
+    work: Entering,
     parts: Parts,
 ) -> DeploymentAccepted:
     """Starts a rollout through the nine stages; production needs `deploy_production`."""
@@ -133,41 +135,31 @@ def get_metrics(
 
 
 @router.post("/deployments/{deployment_id}/promote")
-def promote(
-    deployment_id: DeploymentId, work: Annotated[Work, requires(Permission.DEPLOY_STAGING)], parts: Parts
-) -> Deployment:
+def promote(deployment_id: DeploymentId, work: Entering, parts: Parts) -> Deployment:
     """Ends a canary now, with all traffic on the new revision."""
     return DeploymentService(work, parts).promote(deployment_id)
 
 
 @router.post("/deployments/{deployment_id}/pause")
-def pause(
-    deployment_id: DeploymentId, work: Annotated[Work, requires(Permission.DEPLOY_STAGING)], parts: Parts
-) -> Deployment:
+def pause(deployment_id: DeploymentId, work: Entering, parts: Parts) -> Deployment:
     """Holds a canary at its step: nothing promotes it, and a failure still rolls it back."""
     return DeploymentService(work, parts).pause(deployment_id)
 
 
 @router.post("/deployments/{deployment_id}/resume")
-def resume(
-    deployment_id: DeploymentId, work: Annotated[Work, requires(Permission.DEPLOY_STAGING)], parts: Parts
-) -> Deployment:
+def resume(deployment_id: DeploymentId, work: Entering, parts: Parts) -> Deployment:
     """Lets a canary go on that was paused."""
     return DeploymentService(work, parts).resume(deployment_id)
 
 
 @router.post("/deployments/{deployment_id}/rollback")
-def rollback(
-    deployment_id: DeploymentId, work: Annotated[Work, requires(Permission.DEPLOY_STAGING)], parts: Parts
-) -> Deployment:
+def rollback(deployment_id: DeploymentId, work: Entering, parts: Parts) -> Deployment:
     """Back to what served before, within a second: it is still warm."""
     return DeploymentService(work, parts).rollback(deployment_id)
 
 
 @router.post("/deployments/{deployment_id}/retire")
-def retire(
-    deployment_id: DeploymentId, work: Annotated[Work, requires(Permission.DEPLOY_STAGING)], parts: Parts
-) -> Deployment:
+def retire(deployment_id: DeploymentId, work: Entering, parts: Parts) -> Deployment:
     """Stops serving. Deploying to the same name takes the endpoint up again."""
     return DeploymentService(work, parts).retire(deployment_id)
 
@@ -186,7 +178,7 @@ def as_of(
 def restore(
     deployment_id: DeploymentId,
     body: DeploymentRestore,
-    work: Annotated[Work, requires(Permission.DEPLOY_STAGING)],
+    work: Entering,
     parts: Parts,
 ) -> DeploymentAccepted:
     """Starts a rollout of the version that was live at a moment, through all gates."""
@@ -233,9 +225,7 @@ def get_rollout(
 
 
 @router.post("/rollouts/{rollout_id}/cancel")
-def cancel_rollout(
-    rollout_id: DeploymentId, work: Annotated[Work, requires(Permission.DEPLOY_STAGING)], parts: Parts
-) -> RolloutDetail:
+def cancel_rollout(rollout_id: DeploymentId, work: Entering, parts: Parts) -> RolloutDetail:
     """Ends a rollout wherever it is; what served before is left untouched."""
     return DeploymentService(work, parts).cancel(rollout_id)
 

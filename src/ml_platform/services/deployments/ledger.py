@@ -28,7 +28,7 @@ from ml_platform.services.deployments.tables import (
     RolloutStageRow,
 )
 from ml_platform.services.deployments.traffic import Traffic, weights
-from ml_platform.services.governance import ApprovalService, RoleDirectory
+from ml_platform.services.governance import PERMITTED_BY, ApprovalService, RoleDirectory
 
 _MAX_REASON = 2000
 
@@ -107,7 +107,8 @@ class RolloutLedger:
         now = self._work.clock()
         row.started_at = row.started_at or now
         row.finished_at = now
-        row.evidence, row.reason = finite(outcome.evidence), _short(outcome.reason)
+        kept = {name: row.evidence[name] for name in (PERMITTED_BY,) if name in row.evidence}
+        row.evidence, row.reason = finite(kept | outcome.evidence), _short(outcome.reason)
         row.status = (StageStatus.PASSED if outcome.passed else StageStatus.FAILED).value
         self._work.record(
             f"rollout.stage.{row.status}",

@@ -11,14 +11,20 @@ from ml_platform.contracts.deployments import (
 )
 from ml_platform.contracts.governance import RiskLevel
 from ml_platform.kit.errors import AppError
-from ml_platform.services.access import Resource, Work
+from ml_platform.services.access import Work
 from ml_platform.services.deployments.interfaces import DeployableVersion
+from ml_platform.services.deployments.permitting import DEPLOY, PERMISSIONS, decide
 from ml_platform.services.deployments.repository import DeploymentRepository
-from ml_platform.services.deployments.service import PERMISSIONS
 from ml_platform.services.deployments.stages import RolloutParts
 from ml_platform.services.deployments.stages.security import security_problem
 from ml_platform.services.deployments.stages.validate import artifact_problem, missing_risk, review_problem
-from ml_platform.services.governance import RULES, GovernanceRepository, ModelRiskRow
+from ml_platform.services.governance import (
+    RULES,
+    GovernanceRepository,
+    ModelRiskRow,
+    policy_facts,
+    risk_facts,
+)
 
 _MEASURED = "known when it has run"
 
@@ -54,7 +60,7 @@ class Planner:
             PlannedGate(stage=StageName.DEPLOY, outcome="runs", detail="the inference server must load it"),
             PlannedGate(stage=StageName.SMOKE_TEST, outcome="runs", detail=_MEASURED),
         ]
-        problem = self._refusal(body.environment)
+        problem = self._refusal(version, body.environment, risk)
         if problem is None and body.environment is Environment.PRODUCTION:
             problem = overdue
         if running is not None:
@@ -91,11 +97,21 @@ class Planner:
         rule = RULES[RiskLevel(risk.level)]
         return rule.automatic and version.reference is not None and version.label is not None
 
-    def _refusal(self, environment: Environment) -> str | None:
-        resource = Resource("deployment", "new", self._work.team_id, {"environment": environment.value})
-        decision = self._work.decide(PERMISSIONS[environment], resource)
+    def _refusal(
+        self, version: DeployableVersion, environment: Environment, risk: ModelRiskRow | None
+    ) -> str | None:
+        facts = policy_facts(
+            version.model_name,
+            version.version,
+            risk=risk_facts(risk) if risk is not None else None,
+            card=version.model_card,
+            registered_by=version.created_by,
+        )
+        decision = decide(self._work, environment.value, DEPLOY, facts)
         if decision.allowed:
             return None
+        if decision.policies:
+            return f"{self._work.actor.name} may not deploy it: {decision.reason}"
         return (
             f"{self._work.actor.name} lacks the permission {PERMISSIONS[environment].value}; an ml_engineer"
             " or the team lead has it, and a team lead gives roles"

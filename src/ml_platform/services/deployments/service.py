@@ -15,27 +15,28 @@ from ml_platform.contracts.deployments import (
     StageName,
     StageStatus,
 )
-from ml_platform.contracts.identity import Permission
+from ml_platform.contracts.policies import ENTER
 from ml_platform.kit.errors import ConflictError, NotFoundError
 from ml_platform.kit.ids import new_id
 from ml_platform.kit.strictjson import digest
-from ml_platform.services.access import Resource, Work
+from ml_platform.services.access import Work
 from ml_platform.services.deployments import views
 from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.ledger import RolloutLedger
 from ml_platform.services.deployments.manifests import MANIFEST
+from ml_platform.services.deployments.permitting import (
+    DEPLOY,
+    facts_of_deployment,
+    facts_of_rollout,
+    facts_of_version,
+    permit,
+)
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.stages import RolloutParts
 from ml_platform.services.deployments.tables import DeploymentRow, RolloutRow, RolloutStageRow
 from ml_platform.services.deployments.traffic import Traffic, weights
 from ml_platform.services.deployments.workflows import ROLLOUT
-from ml_platform.services.governance import DECIDED
-
-PERMISSIONS = {
-    Environment.DEV: Permission.DEPLOY_STAGING,
-    Environment.STAGING: Permission.DEPLOY_STAGING,
-    Environment.PRODUCTION: Permission.DEPLOY_PRODUCTION,
-}
+from ml_platform.services.governance import DECIDED, PERMITTED_BY
 
 
 class DeploymentService:
@@ -57,7 +58,7 @@ class DeploymentService:
             NotFoundError: there is no such model.
             ConflictError: a rollout of this endpoint is under way already; it says whose.
         """
-        self._permit(body.environment)
+        permit(self._work, body.environment, ENTER, {})
         version = self._parts.catalogue.resolve(self._work, model_id)
         deployment = self._repository.ensure(self._blank(version, body))
         self._refuse_second(deployment)
@@ -72,8 +73,13 @@ class DeploymentService:
         rollout = self._rollout(deployment, version, body)
         self._work.session.add(rollout)
         self._work.session.flush()
+        facts = facts_of_version(self._work, version)
+        decision = permit(self._work, rollout.environment, DEPLOY, facts, deployment_id=deployment.id)
         for position, stage in enumerate(StageName):
-            self._work.session.add(_pending(rollout, position, stage))
+            row = _pending(rollout, position, stage)
+            if stage is StageName.VALIDATE:
+                row.evidence = {PERMITTED_BY: decision.evidence()}
+            self._work.session.add(row)
         deployment.active_rollout_id = deployment.last_rollout_id = rollout.id
         deployment.status = DeploymentStatus.DEPLOYING.value
         deployment.updated_at = rollout.created_at
@@ -141,7 +147,7 @@ class DeploymentService:
 
     def promote(self, deployment_id: str) -> Deployment:
         """Ends the canary now: all traffic to the new revision."""
-        deployment, rollout = self._held(deployment_id)
+        deployment, rollout = self._held(deployment_id, "promote")
         if rollout is None or rollout.status != RolloutStatus.CANARY:
             raise ConflictError(
                 "there is no canary to promote",
@@ -161,7 +167,7 @@ class DeploymentService:
 
     def rollback(self, deployment_id: str) -> Deployment:
         """Back to what served before: ends a canary, or swaps with the revision that stands by."""
-        deployment, rollout = self._held(deployment_id)
+        deployment, rollout = self._held(deployment_id, "rollback")
         if rollout is not None:
             if rollout.status != RolloutStatus.CANARY:
                 raise ConflictError(
@@ -193,7 +199,7 @@ class DeploymentService:
 
     def retire(self, deployment_id: str) -> Deployment:
         """Stops serving; the endpoint answers 404 from then on. Deploying again takes it up."""
-        deployment, rollout = self._held(deployment_id)
+        deployment, rollout = self._held(deployment_id, "retire")
         if rollout is not None:
             raise ConflictError(
                 f"the rollout {rollout.id} by {rollout.requested_by_name} is under way",
@@ -212,8 +218,8 @@ class DeploymentService:
 
     def cancel(self, rollout_id: str) -> RolloutDetail:
         """Ends a rollout wherever it is; what served before serves on, with all traffic."""
-        environment = Environment(self._repository.rollout(rollout_id).environment)
-        self._permit(environment)
+        found = self._repository.rollout(rollout_id)
+        permit(self._work, found.environment, "cancel", facts_of_rollout(self._repository, found))
         deployment, rollout = self._ledger.locked(rollout_id)
         status = RolloutStatus(rollout.status)
         if status is RolloutStatus.CANCELLED:
@@ -234,7 +240,7 @@ class DeploymentService:
     # -- parts
 
     def _hold(self, deployment_id: str, *, paused: bool) -> Deployment:
-        deployment, rollout = self._held(deployment_id)
+        deployment, rollout = self._held(deployment_id, "pause" if paused else "resume")
         if rollout is None or rollout.status != RolloutStatus.CANARY:
             raise ConflictError(
                 f"there is no canary to {'pause' if paused else 'resume'}",
@@ -247,16 +253,13 @@ class DeploymentService:
             self._work.record(action, "rollout", rollout.id, deployment_id=deployment.id)
         return self._view(deployment)
 
-    def _permit(self, environment: Environment, deployment_id: str = "new") -> None:
-        resource = Resource(
-            "deployment", deployment_id, self._work.team_id, {"environment": environment.value}
-        )
-        self._work.require(PERMISSIONS[environment], resource)
-
-    def _held(self, deployment_id: str) -> tuple[DeploymentRow, RolloutRow | None]:
+    def _held(
+        self, deployment_id: str, operation: str = "change"
+    ) -> tuple[DeploymentRow, RolloutRow | None]:
         """The deployment, locked, with the rollout that is under way; the caller may change it."""
         found = self._repository.deployment(deployment_id)
-        self._permit(Environment(found.environment), found.id)
+        facts = facts_of_deployment(self._repository, found)
+        permit(self._work, found.environment, operation, facts, deployment_id=found.id)
         deployment = self._repository.deployment(deployment_id, lock=True)
         if deployment.active_rollout_id is None:
             return deployment, None

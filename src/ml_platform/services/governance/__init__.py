@@ -3,6 +3,7 @@
 from ml_platform.services.governance.approvals import DECIDED, ApprovalService, Subject
 from ml_platform.services.governance.cards import missing_sections
 from ml_platform.services.governance.endpoints import router
+from ml_platform.services.governance.facts import PERMITTED_BY, policy_facts
 from ml_platform.services.governance.interfaces import (
     ModelDirectory,
     ProductionUse,
@@ -18,6 +19,7 @@ from ml_platform.services.governance.tables import ApprovalRow, ModelRiskRow
 
 __all__ = [
     "DECIDED",
+    "PERMITTED_BY",
     "REMINDERS",
     "RULES",
     "ApprovalRow",
@@ -34,6 +36,7 @@ __all__ = [
     "level_of",
     "missing_sections",
     "models_router",
+    "policy_facts",
     "risk_facts",
     "router",
     "subject_digest",

@@ -13,13 +13,15 @@ from ml_platform.contracts.governance import (
     RiskLevel,
     Verdict,
 )
+from ml_platform.contracts.identity import Permission
 from ml_platform.contracts.monitoring import AlertSeverity
 from ml_platform.contracts.problems import ErrorCode
 from ml_platform.kit.clock import rfc3339
 from ml_platform.kit.errors import ConflictError, ForbiddenError, NotFoundError
 from ml_platform.kit.ids import new_id
-from ml_platform.services.access import Work
+from ml_platform.services.access import Resource, Work
 from ml_platform.services.alerts import AlertService, NewAlert
+from ml_platform.services.governance.facts import policy_facts
 from ml_platform.services.governance.interfaces import RoleDirectory
 from ml_platform.services.governance.policies import (
     REMINDERS,
@@ -102,6 +104,7 @@ class ApprovalService:
         )
         if refusal is not None:
             raise self._refusal(refusal, row)
+        self._permit(Permission.APPROVE, row, verdict.value)
         vote = ApprovalVoteRow(
             id=new_id("vot"),
             approval_id=row.id,
@@ -131,6 +134,7 @@ class ApprovalService:
         """
         row = self._approval(approval_id, lock=True)
         self._refuse_unless_open(row)
+        self._permit(Permission.BREAK_GLASS, row, "break_glass")
         actor, now = self._work.actor, self._work.clock()
         row.glass_broken_by, row.glass_broken_by_name = actor.actor_id, actor.name
         row.review_due_at = now + REVIEW_WITHIN
@@ -179,6 +183,7 @@ class ApprovalService:
             refusal = "self_approval"
         if refusal is not None:
             raise self._refusal(refusal, row)
+        self._permit(Permission.APPROVE, row, "review")
         row.reviewed_at, row.reviewed_by_name = self._work.clock(), actor.name
         row.review_verdict, row.review_reason = verdict.value, reason
         self._work.record(
@@ -336,6 +341,19 @@ class ApprovalService:
         if row is None:
             raise NotFoundError(f"nobody asked for an approval of {subject_id}")
         return row
+
+    def _permit(self, permission: Permission, row: ApprovalRow, operation: str) -> None:
+        """Asks the policies, with what the evidence says of the model."""
+        found = row.evidence.get("stages", {}).get("validate", {})
+        facts = policy_facts(
+            row.model_name,
+            row.model_version,
+            risk=row.evidence.get("risk"),
+            card=found.get("model_card"),
+            registered_by=found.get("registered_by"),
+        )
+        facts |= {"environment": row.environment, "requested_by": row.requested_by_name}
+        self._work.require(permission, Resource("approval", row.id, row.team_id, facts), operation)
 
     def _refuse_unless_open(self, row: ApprovalRow) -> None:
         if row.status != ApprovalStatus.PENDING:

@@ -17,6 +17,7 @@ from ml_platform.contracts.governance import (
     VoteCreate,
 )
 from ml_platform.contracts.identity import Permission
+from ml_platform.contracts.policies import ENTER
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
 from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.governance.approvals import ApprovalService
@@ -70,7 +71,7 @@ def get_approval(
 def approve(
     approval_id: ApprovalId,
     body: VoteCreate,
-    work: Annotated[Work, requires(Permission.APPROVE)],
+    work: Annotated[Work, requires(Permission.APPROVE, operation=ENTER)],
     roles: Roles,
 ) -> ApprovalDetail:
     """Never one's own request; one vote a person."""
@@ -81,7 +82,7 @@ def approve(
 def reject(
     approval_id: ApprovalId,
     body: VoteCreate,
-    work: Annotated[Work, requires(Permission.APPROVE)],
+    work: Annotated[Work, requires(Permission.APPROVE, operation=ENTER)],
     roles: Roles,
 ) -> ApprovalDetail:
     """A rejection from a mandatory seat ends the request; another loses its seat, until no quorum is left."""
@@ -92,7 +93,7 @@ def reject(
 def abstain(
     approval_id: ApprovalId,
     body: VoteCreate,
-    work: Annotated[Work, requires(Permission.APPROVE)],
+    work: Annotated[Work, requires(Permission.APPROVE, operation=ENTER)],
     roles: Roles,
 ) -> ApprovalDetail:
     """Fills no seat, and is a vote: it cannot be changed."""
@@ -103,7 +104,7 @@ def abstain(
 def break_glass(
     approval_id: ApprovalId,
     body: VoteCreate,
-    work: Annotated[Work, requires(Permission.BREAK_GLASS)],
+    work: Annotated[Work, requires(Permission.BREAK_GLASS, operation=ENTER)],
     roles: Roles,
 ) -> ApprovalDetail:
     """An emergency: the deployment goes on without the votes it needs.
@@ -118,7 +119,7 @@ def break_glass(
 def review(
     approval_id: ApprovalId,
     body: ReviewCreate,
-    work: Annotated[Work, requires(Permission.APPROVE)],
+    work: Annotated[Work, requires(Permission.APPROVE, operation=ENTER)],
     roles: Roles,
 ) -> ApprovalDetail:
     """Closes the review of a broken glass; by somebody with a seat who neither asked nor broke it."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ml_platform.contracts.identity import Role
 from ml_platform.contracts.modelregister import Revalidation
-from ml_platform.services.access import Work
+from ml_platform.services.access import Actor, Work
 from ml_platform.services.governance.cards import CardFacts
 
 
@@ -41,6 +41,10 @@ class ServesInProduction:
 
 
 class RoleDirectory(Protocol):
+    def actor_of(self, work: Work, user_id: str) -> Actor | None:
+        """A user as they could act in the team of `work` now; None for one who is unknown or inactive."""
+        ...
+
     def roles_of(self, work: Work, user_ids: Collection[str]) -> Mapping[str, frozenset[Role]]:
         """The roles that these users hold now in the team of `work`; nobody inactive holds any."""
         ...

@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ml_platform.contracts.identity import Permission
 from ml_platform.contracts.models import CHAMPION, Model, ModelVersion
 from ml_platform.kit.errors import AppError, BadInputError, ForbiddenError, NotFoundError
 from ml_platform.kit.storage import ObjectStorage
-from ml_platform.services.access import Work
+from ml_platform.services.access import Resource, Work
 from ml_platform.services.registry.errors import ArtifactChangedError
 from ml_platform.services.registry.interfaces import ModelInspector
 from ml_platform.services.registry.repository import RegistryRepository
@@ -93,6 +94,7 @@ class RegistryService:
     def set_alias(self, name: str, alias: str, version: int) -> ModelVersion:
         """Points an alias of the team's own at a version."""
         self._own_alias(alias)
+        self._permit(name, alias, version, "alias.set")
         return self._point(name, alias, version)
 
     def delete_alias(self, name: str, alias: str) -> None:
@@ -100,10 +102,8 @@ class RegistryService:
         row = self._repository.alias(name, alias)
         if row is None:
             raise NotFoundError.of("alias", f"{name}@{alias}")
-        self._work.session.delete(row)
-        self._work.record(
-            "model.alias.delete", "model", f"{name}@{alias}", before={"alias": alias, "version": row.version}
-        )
+        self._permit(name, alias, row.version, "alias.delete")
+        self._delete(row)
 
     def card_of(self, name: str, version: int) -> WrittenCard:
         """A version's card as it stands, and who wrote it."""
@@ -133,6 +133,15 @@ class RegistryService:
             before=before,
             after={"card": row.model_card, "revision": row.card_revision},
         )
+
+    def mirror_alias(self, name: str, alias: str, version: int | None) -> None:
+        """For the platform: an alias was set (or, with None, deleted) with MLflow's client, which was permitted."""
+        row = self._repository.alias(name, alias)
+        if version is not None:
+            if row is None or row.version != version:
+                self._point(name, alias, version)
+        elif row is not None:
+            self._delete(row)
 
     def set_champion(self, name: str, version: int) -> ModelVersion:
         """For the platform: this version proved itself in production and is now the one to beat."""
@@ -169,6 +178,21 @@ class RegistryService:
         after = {"alias": alias, "version": version}
         self._work.record("model.alias.set", "model_version", row.id, before=before, after=after)
         return self.version_of(row)
+
+    def _delete(self, row: ModelAliasRow) -> None:
+        self._work.session.delete(row)
+        before = {"alias": row.alias, "version": row.version}
+        self._work.record("model.alias.delete", "model", f"{row.model_name}@{row.alias}", before=before)
+
+    def _permit(self, name: str, alias: str, version: int, operation: str) -> None:
+        row = self._repository.version(name, version)
+        facts: dict[str, str | int | bool] = {"model": name, "version": version, "alias": alias}
+        if row is not None:
+            facts["registered_by"] = row.created_by
+            if isinstance(declared := row.model_card.get("personal_data"), bool):
+                facts["personal_data"] = declared
+        resource = Resource("model_alias", f"{name}@{alias}", self._work.team_id, facts)
+        self._work.require(Permission.TRAIN_MODEL, resource, operation)
 
     def _own_alias(self, alias: str) -> None:
         if alias == CHAMPION:

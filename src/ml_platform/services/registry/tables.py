@@ -42,7 +42,7 @@ class ModelVersionRow(Base):
     model_id: Mapped[str]
     registration_key: Mapped[str]
     mlflow_run_id: Mapped[str | None]
-    mlflow_source: Mapped[str]
+    mlflow_source: Mapped[str] = mapped_column(index=True)
     experiment_id: Mapped[str | None]
     job_id: Mapped[str | None] = mapped_column(index=True)
     source_uri: Mapped[str]

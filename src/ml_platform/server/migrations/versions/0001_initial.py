@@ -573,6 +573,9 @@ def upgrade() -> None:
             "ix_model_versions_experiment", ["team_id", "experiment_id", "id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_model_versions_job_id"), ["job_id"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_model_versions_mlflow_source"), ["mlflow_source"], unique=False
+        )
 
     op.create_table(
         "monitors",
@@ -927,6 +930,7 @@ def downgrade() -> None:
 
     op.drop_table("monitors")
     with op.batch_alter_table("model_versions", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_model_versions_mlflow_source"))
         batch_op.drop_index(batch_op.f("ix_model_versions_job_id"))
         batch_op.drop_index("ix_model_versions_experiment")
 
