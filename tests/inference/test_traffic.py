@@ -76,3 +76,19 @@ class TestAggregate:
             tally.add(200, 1, 1000)
             aggregate.add([delta(tally)], None)
         assert [aggregate.metrics(w).revisions[0].requests for w in (10, 60, 600, 86_400)] == [1, 2, 3, 3]
+
+    def test_keeps_no_seconds_of_a_revision_that_left_and_its_minutes_for_a_day(self, monkeypatch):
+        aggregate = TrafficAggregate()
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now - 700)
+        tally = Tally()
+        tally.add(200, 1, 1000)
+        aggregate.add([delta(tally)], None)
+        monkeypatch.setattr(time, "time", lambda: now)
+        aggregate.forget(set())
+        [history] = aggregate.revisions.values()
+        assert (len(history.seconds), len(history.minutes)) == (0, 1)
+        assert aggregate.metrics(3600).revisions[0].requests == 1
+        monkeypatch.setattr(time, "time", lambda: now + 86_400)
+        aggregate.forget(set())
+        assert not aggregate.revisions

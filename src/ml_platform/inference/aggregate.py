@@ -132,9 +132,12 @@ class TrafficAggregate:
         self._reported[status.worker] = status.pid, now
 
     def forget(self, identities: set[tuple[str, str, str, str]]) -> None:
-        """Drops the revisions that are no longer known and have been quiet for a day."""
-        oldest = time.time() - _MINUTES_KEPT * 60
+        """Drops what no window reaches any more, and revisions that are unknown and have been quiet for a day."""
+        now = time.time()
+        oldest = now - _MINUTES_KEPT * 60
         for identity, history in list(self.revisions.items()):
+            while history.seconds and history.seconds[0].at < now - _SECONDS_KEPT:
+                history.seconds.popleft()
             quiet = not history.minutes or history.minutes[-1].at < oldest
             if identity[:4] not in identities and quiet:
                 del self.revisions[identity]
