@@ -39,6 +39,7 @@ WRONG: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"stop": {"a": 1}}, "stop", "expected array, got object"),
     ({"stop": ["a", None]}, "stop[1]", "expected str, got null"),
     ({"moment": "yesterday"}, "moment", "Invalid RFC3339"),
+    ({"moment": "0001-01-01T00:00:00+14:00"}, "moment", "beyond the calendar"),
     ({"temperature": 0.5}, "temperature", "unknown; the model takes scale, count"),
 )
 

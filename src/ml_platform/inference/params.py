@@ -51,7 +51,7 @@ class Params:
                     f"{where}.{name[:128]}: unknown; the model takes {', '.join(self._names[:_SHOWN])}{more}"
                 )
         try:
-            text = self._told(given)
+            text = self._told(given, where)
         except msgspec.ValidationError as error:
             raise InvalidInput(explain(str(error), (), where)) from None
         if len(text) > MAX_BYTES:
@@ -65,12 +65,14 @@ class Params:
             for param in self.declared
         }
 
-    def _told(self, given: Mapping[str, Any]) -> str:
+    def _told(self, given: Mapping[str, Any], where: str = "") -> str:
         values = msgspec.structs.astuple(msgspec.convert(given, self._form))
-        told = {
-            param.name: param.default if value is UNSET else _plain(value)
-            for param, value in zip(self.declared, values, strict=True)
-        }
+        told: dict[str, Any] = {}
+        for param, value in zip(self.declared, values, strict=True):
+            try:
+                told[param.name] = param.default if value is UNSET else _plain(value)
+            except OverflowError:  # the first and the last day of the calendar, in some zones
+                raise InvalidInput(f"{where}.{param.name}: is beyond the calendar in UTC") from None
         return _encode(told).decode()
 
 
