@@ -90,6 +90,10 @@ def deploy(
     ] = None,
     cpu: Annotated[float | None, typer.Option(min=0.1, help="Cores of each copy [1]")] = None,
     memory_mb: Annotated[int | None, typer.Option(min=64, help="MiB of each copy [1024]")] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="YAML or JSON: on_store_failure (fail, default, last_known), deadline_ms, defaults"),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would happen; 5 when a gate stops it")
     ] = False,
@@ -116,6 +120,7 @@ def deploy(
         "justification": justification,
         "canary": document(canary, "--canary") if canary is not None else None,
         "resources": _given(cpu=cpu, memory_mb=memory_mb),
+        "features": document(features, "--features") if features is not None else None,
     }
     here = platform()
     if plan:

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ml_platform.contracts.base import Name, RequestModel, ResponseModel, Slug
-from ml_platform.contracts.deployments import CanaryPlan, Environment, ReplicaResources
+from ml_platform.contracts.deployments import CanaryPlan, Environment, FeatureServing, ReplicaResources
 
 
 class DeclaredDeployment(RequestModel):
@@ -26,6 +26,7 @@ class DeclaredDeployment(RequestModel):
     justification: Name | None = Field(default=None, description="Shown to the approvers")
     canary: CanaryPlan | None = None
     resources: ReplicaResources | None = None
+    features: FeatureServing | None = None
 
 
 class DeclaredState(RequestModel):

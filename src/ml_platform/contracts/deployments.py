@@ -65,6 +65,28 @@ class ReplicaResources(RequestModel):
     memory_mb: int = Field(default=1024, ge=64, le=4_000_000, description="MiB")
 
 
+class FeatureServing(RequestModel):
+    """What the endpoint answers while its online feature store is slow or down."""
+
+    on_store_failure: Literal["fail", "default", "last_known"] = Field(
+        default="fail",
+        description="'fail': 503; 'default': the defaults below; 'last_known': the entity's values as they were"
+        " last read. Answers of the last two carry the header `mlops-features`",
+    )
+    deadline_ms: float = Field(
+        default=50, ge=1, le=10_000, description="How long a request waits for its features"
+    )
+    defaults: dict[str, bool | int | float | str | None] = Field(
+        default_factory=dict,
+        max_length=10_000,
+        description="For 'default': a value of its type for every column that is looked up",
+        examples=[{"tenure": 12, "monthly_charges": 65.0}],
+    )
+    last_known_max_age_seconds: float = Field(
+        default=3600, gt=0, le=30 * 86400, description="For 'last_known': older values are not taken"
+    )
+
+
 class DeployRequest(RequestModel):
     environment: Environment = Field(examples=["staging"])
     name: Slug | None = Field(default=None, description="Of the endpoint; default: the model's name")
@@ -77,6 +99,9 @@ class DeployRequest(RequestModel):
     justification: Name | None = Field(default=None, description="Shown to the approvers")
     canary: CanaryPlan | None = Field(default=None, description="Default: 5, 25, 50, 100 percent")
     resources: ReplicaResources = Field(default_factory=ReplicaResources)
+    features: FeatureServing | None = Field(
+        default=None, description="While the feature store is slow or down; default: requests fail with 503"
+    )
 
     @model_validator(mode="after")
     def _scaling(self) -> "DeployRequest":

@@ -59,6 +59,7 @@ class BuilderTools:
             columns=columns,
             requirements=tuple(line for line in info.requirements.splitlines() if line.strip()),
             flavours=tuple(sorted(info.flavours)),
+            inputs=info.signature.inputs if info.signature else (),
         )
 
     def scan(self, source: Path) -> Sequence[ScanFinding]:

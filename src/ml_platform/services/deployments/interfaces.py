@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
-from ml_platform.contracts.bundles import FeatureRequest
+from ml_platform.contracts.bundles import Column, FeatureRequest
 from ml_platform.contracts.serving import FeatureStore, InferenceMetrics, RevisionState, ServingKey
 from ml_platform.services.access import Work
 
@@ -65,6 +65,7 @@ class Inspection:
     columns: tuple[str, ...]
     requirements: tuple[str, ...]
     flavours: tuple[str, ...]
+    inputs: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

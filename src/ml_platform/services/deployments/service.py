@@ -315,6 +315,7 @@ class DeploymentService:
                 "max_replicas": body.max_replicas,
                 "canary": canary.model_dump(mode="json"),
                 "resources": body.resources.model_dump(mode="json"),
+                "features": body.features.model_dump(mode="json") if body.features is not None else None,
             },
             status=RolloutStatus.RUNNING.value,
             reason=None,

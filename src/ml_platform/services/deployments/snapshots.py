@@ -21,6 +21,7 @@ from ml_platform.contracts.serving import (
 )
 from ml_platform.kit.clock import Clock, utc_now
 from ml_platform.kit.db import Database
+from ml_platform.services.deployments.featurepolicies import policy_of
 from ml_platform.services.deployments.interfaces import FeatureStores, KeyRing
 from ml_platform.services.deployments.repository import LOADED
 from ml_platform.services.deployments.smoke_keys import SmokeKeys
@@ -100,6 +101,7 @@ def _endpoints(
                     weight=row.weight,
                     bundle_uri=row.bundle_uri,
                     bundle_digest=row.bundle_digest,
+                    features=policy_of(row.config),
                 )
                 for row in rows
             ),

@@ -6,6 +6,7 @@ from typing import Any
 from ml_platform.contracts.deployments import Environment
 from ml_platform.contracts.modelregister import ModelReviewVerdict
 from ml_platform.kit.errors import AppError, UnavailableError
+from ml_platform.services.deployments.featurepolicies import policy_problem
 from ml_platform.services.deployments.interfaces import DeployableVersion, FeatureSource, Inspection
 from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.stages.context import StageContext
@@ -24,11 +25,15 @@ def validate(context: StageContext) -> Outcome:
     if problem is not None:
         code, reason = problem
         return failed(reason, code=code, **evidence)
+    request = None
     if version.feature_view is not None:
         try:
-            features_of(context, version.feature_view, inspection)
+            request = features_of(context, version.feature_view, inspection).request
         except AppError as error:
             return failed(f"its features: {error.detail}", **evidence)
+    unfit = policy_problem(context.config, inspection.inputs, request)
+    if unfit is not None:
+        return failed(unfit, **evidence)
     return Outcome(passed=True, evidence=evidence)
 
 
