@@ -139,4 +139,9 @@ class OnlineFeatureSources:
                 for feature in item.features
             },
         )
-        return FeatureSource(request=request, project=spec.project, path=spec.store_path)
+        return FeatureSource(
+            request=request,
+            project=spec.project,
+            path=spec.store_path,
+            kind="sqlite" if spec.store_path else "redis",
+        )

@@ -7,6 +7,8 @@ from typing import Self
 from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ml_platform.kit.redis.address import RedisAddress
+
 
 class ApiSettings(BaseModel):
     """The control plane's own listener."""
@@ -155,6 +157,12 @@ class Settings(BaseSettings):
         default=None,
         description="Local copy of published advisories in OSV's format: JSON, a directory, or osv.dev's zip of PyPI",
     )
+    online_store: SecretStr | None = Field(
+        default=None,
+        description="Redis for online features: redis://[user:password@]host[:port][/database], rediss://..."
+        " or unix://...; default: SQLite files in the home directory",
+    )
+    online_store_file: Path | None = Field(default=None, description="File that holds that address instead")
     api: ApiSettings = Field(default_factory=ApiSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
@@ -167,6 +175,18 @@ class Settings(BaseSettings):
         return self
 
     # -- what follows from them
+
+    def online_store_address(self) -> RedisAddress | None:
+        """Where online features go unless they go to SQLite; raises ValueError, which shows nothing of it."""
+        if self.online_store is not None and self.online_store_file is not None:
+            raise ValueError("MLOPS_ONLINE_STORE and MLOPS_ONLINE_STORE_FILE: give one of them")
+        url = self.online_store.get_secret_value() if self.online_store is not None else ""
+        if self.online_store_file is not None:
+            url = self.online_store_file.expanduser().read_text()
+        try:
+            return RedisAddress.parse(url) if url.strip() else None
+        except ValueError as error:
+            raise ValueError(f"MLOPS_ONLINE_STORE: {error}") from None
 
     @property
     def environments_dir(self) -> Path:

@@ -15,6 +15,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ml_platform.integrations.feast import EntitySpec, FeastRepository, FeatureViewSpec, FieldSpec, SourceSpec
+from ml_platform.integrations.feast.online_stores import RedisTarget
+from ml_platform.kit.errors import UnavailableError
+from ml_platform.kit.redis import RedisAddress
+from tests.support.redis import running_redis
 
 BIG = 2**53
 
@@ -110,6 +114,133 @@ class TestBytes:
             check=True,
             cwd=root,
             env={"TZ": zone, "PATH": "/usr/bin", **_paths()},
+        )
+
+
+class TestRedis:
+    """The same in Redis, hash by hash."""
+
+    @settings(
+        max_examples=12,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(frame=tables())
+    def test_every_hash_is_the_one_that_feast_writes(self, redis_server, frame):
+        fields = tuple(FieldSpec(name, column[0]) for name, column in COLUMNS.items())
+        ours, theirs = self.compare(
+            redis_server, frame, (EntitySpec("number", "INT64"), EntitySpec("name")), fields
+        )
+        assert len(ours) == frame.height
+        assert ours == theirs
+
+    def compare(self, server, frame, entities, fields):
+        root = Path(tempfile.mkdtemp())
+        held = []
+        try:
+            frame.write_parquet(root / "s.parquet")
+            view = FeatureViewSpec("v", entities, SourceSpec(str(root / "s.parquet"), "at"), fields)
+            start, end = datetime(1930, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
+            for who in ("ours", "theirs"):
+                database = server.next_database()
+                server.call(b"FLUSHDB", database=database)
+                address = RedisAddress.parse(server.url(database))
+                repository = FeastRepository(root / who, "t", redis=address)
+                repository.apply([view])
+                if who == "ours":
+                    repository.materialize("v", start=start, end=end)
+                else:
+                    feast.FeatureStore(str(repository.folder)).materialize(start, end)
+                held.append(self.hashes(server, database))
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+        return held
+
+    def hashes(self, server, database):
+        found = {}
+        for key in server.call(b"KEYS", b"*", database=database):
+            flat = server.call(b"HGETALL", key, database=database)
+            found[key] = dict(zip(flat[::2], flat[1::2], strict=True))
+        return found
+
+    def test_many_entities_arrive_whole_and_progress_is_told(self, tmp_path, redis_url):
+        count = 45_000
+        frame = pl.DataFrame({"k": range(count), "x": range(count)}).with_columns(
+            at=pl.lit(datetime(2024, 1, 1, tzinfo=UTC)).cast(pl.Datetime("us", "UTC"))
+        )
+        frame.write_parquet(tmp_path / "s.parquet")
+        source = SourceSpec(str(tmp_path / "s.parquet"), "at")
+        view = FeatureViewSpec("v", (EntitySpec("k", "INT64"),), source, (FieldSpec("x", "INT64"),))
+        address = RedisAddress.parse(redis_url)
+        repository = FeastRepository(tmp_path / "features", "t", redis=address)
+        repository.apply([view])
+        seen = []
+        assert (
+            repository.materialize("v", progress=lambda done, total: seen.append((done, total))).entities
+            == count
+        )
+        assert seen == [(20_000, count), (40_000, count), (count, count)]
+        keys = [0, 19_999, 20_000, 44_999, 45_000]
+        answer = repository.get_online_features([{"k": key} for key in keys], ["v:x"])
+        assert answer["x"] == [*keys[:-1], None]
+
+    def test_a_redis_that_is_away_is_unavailable_and_the_view_stays(self, tmp_path):
+        with running_redis() as server:
+            frame = pl.DataFrame({"k": ["a"], "x": [1], "at": [datetime(2024, 1, 1, tzinfo=UTC)]})
+            frame.write_parquet(tmp_path / "s.parquet")
+            source = SourceSpec(str(tmp_path / "s.parquet"), "at")
+            view = FeatureViewSpec("v", (EntitySpec("k"),), source, (FieldSpec("x", "INT64"),))
+            repository = FeastRepository(tmp_path, "t", redis=RedisAddress.parse(server.url(0, ":hunter2@")))
+            server.call(b"CONFIG", b"SET", b"requirepass", b"hunter2")
+            repository.apply([view])
+            repository.materialize("v")
+            assert repository.get_online_features([{"k": "a"}], ["v:x"])["x"] == [1]
+            assert "hunter2" not in "".join(
+                file.read_text("latin-1") for file in tmp_path.rglob("*") if file.is_file()
+            )
+            server.stop()
+            for attempt in (
+                lambda: repository.materialize("v"),
+                lambda: repository.delete_view("v"),
+                lambda: repository.get_online_features([{"k": "a"}], ["v:x"]),
+            ):
+                with pytest.raises(UnavailableError) as caught:
+                    attempt()
+                assert "hunter2" not in str(caught.value.detail)
+            assert repository.list_views() == [view]
+
+
+class TestConnectionString:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://h:7/3",
+            "redis://:12345@h",
+            "redis://me:a%2Cb%3Dc%22d%5C@h",
+            "redis://:true@h",
+            "rediss://h?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+            "rediss://:x@h?ssl_cert_reqs=none",
+            "unix://:pw@/run/r.sock?db=2",
+        ],
+    )
+    def test_feasts_client_is_told_what_the_url_says(self, url):
+        from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+
+        address = RedisAddress.parse(url)
+        config = RedisTarget(address, "t").own_config()
+        client = RedisOnlineStore()._get_client(RedisOnlineStoreConfig(**config))
+        told = client.connection_pool.connection_kwargs
+        assert (told.get("username"), told.get("password")) == (address.username, address.password)
+        assert told["db"] == address.database
+        if address.path:
+            assert told["path"] == address.path
+        else:
+            assert (told["host"], int(told["port"])) == (address.host, address.port)
+        assert told.get("ssl_ca_certs") == address.ca_file
+        assert (told.get("ssl_cert_reqs") == "none") == (not address.verify)
+        assert client.connection_pool.connection_class.__name__.startswith(
+            "SSL" if address.tls else "Unix" if address.path else "Connection"
         )
 
 

@@ -1,7 +1,6 @@
 """Definitions and materialisation, checked against the stock Feast client on the same directory."""
 
 import itertools
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -103,13 +102,29 @@ class TestApply:
 
 
 class TestDelete:
-    def test_the_definition_and_the_online_values_go(self, repository, make_view):
-        repository.apply([make_view()])
+    def test_the_definition_and_the_online_values_go(self, repository, make_view, stored):
+        view = make_view()
+        repository.apply([view])
         repository.materialize("churn")
+        assert stored(view) == (6, 2)
         repository.delete_view("churn")
         assert repository.list_views() == []
-        tables = sqlite3.connect(repository.online_path).execute("SELECT name FROM sqlite_master").fetchall()
-        assert ("team_a_churn",) not in tables
+        assert stored(view) == (0, 0)
+
+    def test_what_others_hold_of_the_same_entities_stays(
+        self, repository, make_view, stored, tmp_path, redis
+    ):
+        kept, gone = make_view(name="kept"), make_view(name="gone")
+        # Its name ends as the team's does, which Feast's own deletion does not tell apart.
+        other = FeastRepository(tmp_path / "others", "other_team_a", redis=redis)
+        other.apply([gone])
+        other.materialize("gone")
+        repository.apply([kept, gone])
+        repository.materialize("kept")
+        repository.materialize("gone")
+        repository.delete_view("gone")
+        assert repository.get_online_features([{"customer_id": "a"}], ["kept:tenure"])["tenure"] == [5]
+        assert other.get_online_features([{"customer_id": "a"}], ["gone:tenure"])["tenure"] == [5]
 
 
 class TestMaterialize:
@@ -139,12 +154,12 @@ class TestMaterialize:
         view = feast.FeatureStore(str(repository.folder)).get_feature_view("churn")
         assert view.materialization_intervals == [(day(0), day(9))]
 
-    def test_materializing_again_updates_and_adds_no_rows(self, repository, make_view):
-        repository.apply([make_view()])
+    def test_materializing_again_updates_and_adds_no_rows(self, repository, make_view, stored):
+        view = make_view()
+        repository.apply([view])
         repository.materialize("churn", end=day(3))
         repository.materialize("churn")
-        rows = sqlite3.connect(repository.online_path).execute("SELECT count(*) FROM team_a_churn").fetchone()
-        assert rows == (6,)
+        assert stored(view) == (6, 2)
         assert repository.get_online_features([{"customer_id": "a"}], REFS)["tenure"] == [5]
 
     def test_a_null_join_key_is_refused_by_name(self, repository, make_view, history):

@@ -57,15 +57,46 @@ def encode_values(kind: FeatureType, column: pl.Series) -> Encoded:
 def encode_keys(entities: Sequence[EntitySpec], frame: pl.DataFrame) -> list[bytes]:
     """The entity key (serialisation version 3) of each row; raises `FeatureSourceError` for a null one."""
     ordered = sorted(entities, key=lambda entity: entity.name)
-    parts = [struct.pack("<I", len(ordered))]
-    for entity in ordered:
-        name = entity.name.encode()
-        parts += [struct.pack("<II", _KEY_NUMBERS["STRING"], len(name)), name]
-    prefix = b"".join(parts)
+    prefix = key_prefix(entities)
     columns = [_key_parts(entity, frame[entity.name]) for entity in ordered]
     if len(columns) == 1:
         return [prefix + part for part in columns[0]]
     return [prefix + b"".join(row) for row in zip(*columns, strict=True)]
+
+
+def key_prefix(entities: Sequence[EntitySpec]) -> bytes:
+    """What all entity keys of these join keys begin with."""
+    ordered = sorted(entities, key=lambda entity: entity.name)
+    parts = [struct.pack("<I", len(ordered))]
+    for entity in ordered:
+        name = entity.name.encode()
+        parts += [struct.pack("<II", _KEY_NUMBERS["STRING"], len(name)), name]
+    return b"".join(parts)
+
+
+def is_key_of(raw: bytes, prefix: bytes, ending: bytes) -> bool:
+    """Whether these bytes are a whole entity key with this prefix, and then the ending alone."""
+    if not raw.startswith(prefix):
+        return False
+    (count,) = struct.unpack_from("<I", prefix)
+    position = len(prefix)
+    for _ in range(count):
+        if position + 8 > len(raw):
+            return False
+        position += 8 + struct.unpack_from("<II", raw, position)[1]
+    return raw[position:] == ending
+
+
+def timestamps(column: pl.Series) -> list[bytes]:
+    """Each moment as a `google.protobuf.Timestamp` message."""
+    known = {micros: _timestamp(micros) for micros in set(column.dt.epoch("us").to_list())}
+    return list(map(known.__getitem__, column.dt.epoch("us").to_list()))
+
+
+def _timestamp(micros: int) -> bytes:
+    seconds, rest = divmod(micros, 1_000_000)
+    parts = (b"\x08" + _varint(seconds) if seconds else b"", b"\x10" + _varint(rest * 1000) if rest else b"")
+    return b"".join(parts)
 
 
 def _key_parts(entity: EntitySpec, column: pl.Series) -> list[bytes]:

@@ -12,6 +12,7 @@ from ml_platform.contracts.features import FeatureType, KeyType
 from ml_platform.integrations.feast.repository import FeastRepository
 from ml_platform.integrations.feast.specs import EntitySpec, FeatureViewSpec, FieldSpec, SourceSpec
 from ml_platform.kit.errors import BadInputError
+from ml_platform.kit.redis import RedisAddress
 from ml_platform.services.features import OnlineStore, ViewDefinition
 
 _TYPES: dict[Any, FeatureType] = {
@@ -24,14 +25,15 @@ _TYPES: dict[Any, FeatureType] = {
 class FeastEngine:
     """Implements `FeatureEngine`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, redis: RedisAddress | None = None) -> None:
         self._root = root
+        self._redis = redis
         self._repositories: dict[str, FeastRepository] = {}
         self._lock = threading.Lock()
 
     def store(self, team_id: str) -> OnlineStore:
         repository = self._repository(team_id)
-        return OnlineStore("sqlite", repository.project, str(repository.online_path.absolute()))
+        return OnlineStore(repository.online.kind, repository.project, repository.online.path)
 
     def apply(self, team_id: str, view: ViewDefinition) -> dict[str, str]:
         columns = pl.scan_parquet(view.source).collect_schema()
@@ -82,7 +84,7 @@ class FeastEngine:
     def _repository(self, team_id: str) -> FeastRepository:
         with self._lock:
             if team_id not in self._repositories:
-                self._repositories[team_id] = FeastRepository(self._root, team_id)
+                self._repositories[team_id] = FeastRepository(self._root, team_id, redis=self._redis)
             return self._repositories[team_id]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,7 +99,7 @@ def _write_batch(
             some = fields[start : start + _MAX_FEATURES_A_STATEMENT]
             columns: list[Iterable[Any]] = [keys, event_times, created_times]
             for field in some:
-                columns += _encode(field, frame[field.name], convert)
+                columns += encode_column(field, frame[field.name], convert)
             db.executemany(_upsert_sql(table, some), zip(*columns, strict=True))
         db.execute("COMMIT")
     except BaseException:
@@ -107,13 +107,14 @@ def _write_batch(
         raise
 
 
-def _encode(field: FieldSpec, column: pl.Series, convert: Convert) -> Iterator[Iterable[Any]]:
+def encode_column(field: FieldSpec, column: pl.Series, convert: Convert) -> Encoded:
+    """Each value as Feast stores it; raises `FeatureSourceError` for a column of another type."""
     encoded = (
         encode_values(field.type, column) if can_encode(field.type, column.dtype) else convert(field, column)
     )
     if len(encoded.values) != len(column):
         raise FeatureSourceError.of(field.name, "the column could not be converted")
-    return iter(encoded)
+    return encoded
 
 
 def _upsert_sql(table: str, fields: Sequence[FieldSpec]) -> str:

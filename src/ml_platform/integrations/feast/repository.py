@@ -2,7 +2,7 @@
 
     <root>/<team>/feature_store.yaml   a stock Feast client opens the directory as it is
                   registry.db          definitions
-                  online.db            Feast's SQLite online store, in write-ahead mode
+                  online.db            Feast's SQLite online store, in write-ahead mode, unless Redis is it
 
 Definitions are data, never code: on-demand views, which carry pickled functions, are not taken.
 """
@@ -32,10 +32,12 @@ from ml_platform.contracts.features import (
 from ml_platform.integrations.feast import vendor
 from ml_platform.integrations.feast.errors import FeatureDefinitionError
 from ml_platform.integrations.feast.history import ViewRequest, join_history
-from ml_platform.integrations.feast.online import Progress, latest_rows, prepare_store, write_online
+from ml_platform.integrations.feast.online import Progress, latest_rows
+from ml_platform.integrations.feast.online_stores import OnlineTarget, RedisTarget, SqliteTarget
 from ml_platform.integrations.feast.sources import scan_source
 from ml_platform.integrations.feast.specs import FeatureViewSpec, parse_references
 from ml_platform.kit.errors import ConflictError, NotFoundError
+from ml_platform.kit.redis import RedisAddress
 
 _TEAM: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,62}\Z")
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,7 +60,12 @@ class FeastRepository:
     """
 
     def __init__(
-        self, root: Path | str, team: str, *, storage_options: Mapping[str, str] | None = None
+        self,
+        root: Path | str,
+        team: str,
+        *,
+        redis: RedisAddress | None = None,
+        storage_options: Mapping[str, str] | None = None,
     ) -> None:
         if not _TEAM.match(team):
             raise FeatureDefinitionError.of(
@@ -67,6 +74,9 @@ class FeastRepository:
         self.project = team
         self.folder = Path(root) / team
         self.online_path = self.folder / "online.db"
+        self.online: OnlineTarget = (
+            SqliteTarget(self.online_path, team) if redis is None else RedisTarget(redis, team)
+        )
         self._storage_options = storage_options
         self._lock = threading.RLock()
 
@@ -87,7 +97,7 @@ class FeastRepository:
                 objects += [*entities, view]
             with vendor.quiet():
                 store.apply(objects)
-            prepare_store(self.online_path)
+            self.online.prepare()
 
     def list_views(self) -> list[FeatureViewSpec]:
         """All feature views of the team, by name."""
@@ -103,6 +113,7 @@ class FeastRepository:
         """Removes the feature view and its online values; its source stays."""
         with self._changing() as store:
             view = self._registered(store, name)
+            self.online.delete(vendor.spec_of(view))
             with vendor.quiet():
                 store.apply([], objects_to_delete=[view, view.batch_source], partial=False)
 
@@ -132,9 +143,7 @@ class FeastRepository:
             columns = [*view.join_keys, *(field.name for field in view.fields)]
             history = scan_source(view.source, columns, self._storage_options)
             latest = latest_rows(history, view, start, end)
-            entities = write_online(
-                self.online_path, self.project, view, latest, convert=vendor.convert_column, progress=progress
-            )
+            entities = self.online.write(view, latest, vendor.convert_column, progress)
             store.registry.apply_materialization(registered, self.project, start, end)
         return Materialization(view=name, entities=entities, start=start, end=end)
 
@@ -173,7 +182,7 @@ class FeastRepository:
         with self._reading() as store:
             for view in by_view:
                 self._registered(store, view)
-            with vendor.quiet():
+            with vendor.quiet(), vendor.reachable():
                 answer: dict[str, list[Any]] = store.get_online_features(
                     features=list(features),
                     entity_rows=[dict(key) for key in keys],
@@ -219,7 +228,7 @@ class FeastRepository:
                 )
             )
         return FeatureLookupSpec(
-            store_path=str(self.online_path.absolute()),
+            store_path=self.online.path,
             project=self.project,
             views=tuple(lookups),
             on_missing=on_missing,
@@ -229,7 +238,7 @@ class FeastRepository:
     def _reading(self) -> Iterator[Any]:
         self._create()
         with self._lock:
-            yield vendor.open_store(self.folder, self.project)
+            yield vendor.open_store(self.folder, self.project, self.online.own_config())
 
     @contextmanager
     def _changing(self) -> Iterator[Any]:
@@ -237,23 +246,25 @@ class FeastRepository:
         self._create()
         with self._lock, (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield vendor.open_store(self.folder, self.project)
+            yield vendor.open_store(self.folder, self.project, self.online.own_config())
 
     def _create(self) -> None:
+        """Writes the repository's settings, anew when the online store is another one by now."""
         config = self.folder / "feature_store.yaml"
-        if config.exists():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
         content = {
             "project": self.project,
             "provider": "local",
             "registry": {"registry_type": "file", "path": "registry.db", "cache_ttl_seconds": 60},
-            "online_store": {"type": "sqlite", "path": "online.db"},
+            "online_store": self.online.config(),
             "offline_store": {"type": "duckdb"},
             "entity_key_serialization_version": 3,
         }
+        text = yaml.safe_dump(content, sort_keys=False)
+        if config.exists() and config.read_text() == text:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
         draft = config.with_suffix(f".{threading.get_ident()}.tmp")
-        draft.write_text(yaml.safe_dump(content, sort_keys=False))
+        draft.write_text(text)
         draft.replace(config)
 
     def _registered(self, store: Any, name: str) -> Any:

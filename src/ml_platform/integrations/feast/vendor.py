@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ import polars as pl
 from ml_platform.integrations.feast.encoding import Encoded
 from ml_platform.integrations.feast.errors import FeatureDefinitionError, FeatureSourceError
 from ml_platform.integrations.feast.specs import EntitySpec, FeatureViewSpec, FieldSpec, SourceSpec
+from ml_platform.kit.errors import UnavailableError
 
 _METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _importing = threading.Lock()
@@ -53,14 +55,31 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def open_store(folder: Path, project: str) -> Any:
-    """The `feast.FeatureStore` of a repository whose `feature_store.yaml` stands in `folder`."""
+def open_store(folder: Path, project: str, online: Mapping[str, Any]) -> Any:
+    """The `feast.FeatureStore` of a repository whose `feature_store.yaml` stands in `folder`.
+
+    `online` takes the place of its `online_store`: the file on the disk holds no secrets.
+    """
     feast = load()
     with quiet():
-        store = feast.FeatureStore(repo_path=str(folder))
+        config = feast.repo_config.load_repo_config(folder, folder / "feature_store.yaml")
+        config.online_config = dict(online)
+        store = feast.FeatureStore(repo_path=str(folder), config=config)
     if store.project != project:
         raise FeatureDefinitionError(f"the feature repository belongs to the project {store.project!r}")
     return store
+
+
+@contextlib.contextmanager
+def reachable() -> Iterator[None]:
+    """What the client for Redis raises, as what it means; its texts name the server and no password."""
+    try:
+        yield
+    except Exception as error:
+        client = sys.modules.get("redis.exceptions")  # Feast imports it for Redis alone
+        if client is None or not isinstance(error, client.RedisError):
+            raise
+        raise UnavailableError(f"the online store cannot be read: {type(error).__name__}: {error}") from error
 
 
 def definitions_of(spec: FeatureViewSpec) -> tuple[list[Any], Any]:

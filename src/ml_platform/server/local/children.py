@@ -105,7 +105,10 @@ def _inference_command(settings: Settings) -> list[str]:
 def _inference_environment(settings: Settings) -> dict[str, str]:
     """What is no argument, which everybody on the machine can read."""
     url, traces = settings.inference.events_url, settings.inference.traces
+    store, store_file = settings.online_store, settings.online_store_file
     given = {
+        "ONLINE_STORE_URL": None if store is None else store.get_secret_value(),
+        "ONLINE_STORE_URL_FILE": store_file and store_file.expanduser().absolute(),
         "EVENTS_URL": None if url is None else url.get_secret_value(),
         "TRACES_ENDPOINT": traces.endpoint,
         "TRACES_HEADERS": None if traces.headers is None else traces.headers.get_secret_value(),

@@ -19,7 +19,10 @@ from ml_platform.services.training import InputSource
 
 def compose(runtime: Runtime) -> None:
     parts = runtime.components
-    engine = parts.provide(FeatureEngine, FeastEngine(runtime.settings.home / "features"))
+    engine = parts.provide(
+        FeatureEngine,
+        FeastEngine(runtime.settings.home / "features", runtime.settings.online_store_address()),
+    )
     parts.provide(FeatureLookups, OnlineLookups(parts.get(Database), engine))
     inputs = TableInputs(engine, parts.get(DatasetStore), parts.get(ObjectStorage))
     parts.provide(InputSource, inputs)

@@ -199,6 +199,7 @@ class FeatureSource:
     request: FeatureRequest
     project: str
     path: str
+    kind: str = "sqlite"
 
 
 class FeatureLookups(Protocol):

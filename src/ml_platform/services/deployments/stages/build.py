@@ -5,7 +5,7 @@ import msgspec
 from ml_platform.contracts.deployments import Environment, ReplicaResources
 from ml_platform.kit.strictjson import digest
 from ml_platform.services.deployments import bundles
-from ml_platform.services.deployments.interfaces import BuiltBundle, DeployableVersion
+from ml_platform.services.deployments.interfaces import BuiltBundle, DeployableVersion, FeatureSource
 from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.manifests import MANIFEST, Served, inference_service
 from ml_platform.services.deployments.stages.context import StageContext
@@ -49,7 +49,7 @@ def build(context: StageContext) -> Outcome:
             "reused": bundle.reused,
             "rebuilt_because": problem,
             "feature_view": version.feature_view,
-            "feature_store": {"project": source.project, "path": source.path} if source else None,
+            "feature_store": _store(source) if source else None,
             MANIFEST: manifest,
             "kserve_manifest_sha256": digest(manifest),
         },
@@ -79,6 +79,10 @@ def _served(context: StageContext, version: DeployableVersion, bundle: BuiltBund
         resources=ReplicaResources(**context.config.get("resources", {})),
         canary_percent=percent if canary else None,
     )
+
+
+def _store(source: FeatureSource) -> dict[str, str]:
+    return {"kind": source.kind, "project": source.project, "path": source.path}
 
 
 def _summary(bundle: BuiltBundle) -> str:
