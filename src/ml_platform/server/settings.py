@@ -163,6 +163,22 @@ class Settings(BaseSettings):
         " or unix://...; default: SQLite files in the home directory",
     )
     online_store_file: Path | None = Field(default=None, description="File that holds that address instead")
+    openlineage_url: SecretStr | None = Field(
+        default=None, description="Address that takes OpenLineage's events over HTTP; none by default"
+    )
+    openlineage_token_file: Path | None = Field(
+        default=None, description="File with the bearer token for that address"
+    )
+    openlineage_file: Path | None = Field(
+        default=None, description="File that OpenLineage's events are added to, as JSON Lines"
+    )
+    openlineage_namespace: str = Field(
+        default="mlops",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="What namespaces in OpenLineage's events begin with; the team's name follows",
+    )
     api: ApiSettings = Field(default_factory=ApiSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     inference: InferenceSettings = Field(default_factory=InferenceSettings)

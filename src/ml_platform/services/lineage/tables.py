@@ -1,11 +1,12 @@
-"""Edges that follow from no other row: they are written in the transaction of the change."""
+"""What lineage writes in the transaction of a change: edges that follow from no other row, and events to send."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ml_platform.kit.db import Base
+from ml_platform.kit.db import Base, JsonText
 
 
 class LineageEdgeRow(Base):
@@ -30,3 +31,22 @@ class LineageEdgeRow(Base):
     target_name: Mapped[str]
     relation: Mapped[str]
     recorded_at: Mapped[datetime]
+
+
+class LineageEventRow(Base):
+    """An event that waits for a receiver, written in the transaction of what it tells; it goes when it arrived.
+
+    It has a table of its own since a receiver that is away for weeks must not be in the way of anything else.
+    """
+
+    __tablename__ = "lineage_events"
+    __table_args__ = (Index("ix_lineage_events_receiver", "receiver", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    receiver: Mapped[str]
+    run_id: Mapped[str]
+    event: Mapped[dict[str, Any]] = mapped_column(JsonText)
+    created_at: Mapped[datetime]
+    not_before: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str | None]

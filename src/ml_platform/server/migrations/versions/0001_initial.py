@@ -147,6 +147,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("team_id", "model_name", name=op.f("pk_model_owners")),
     )
     op.create_table(
+        "lineage_events",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("receiver", sa.String(), nullable=False),
+        sa.Column("run_id", sa.String(), nullable=False),
+        sa.Column("event", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("last_error", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_lineage_events")),
+    )
+    with op.batch_alter_table("lineage_events", schema=None) as batch_op:
+        batch_op.create_index("ix_lineage_events_receiver", ["receiver", "id"], unique=False)
+
+    op.create_table(
         "model_reviews",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("team_id", sa.String(), nullable=False),
@@ -1000,6 +1015,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_model_reviews_model")
 
     op.drop_table("model_reviews")
+    with op.batch_alter_table("lineage_events", schema=None) as batch_op:
+        batch_op.drop_index("ix_lineage_events_receiver")
+
+    op.drop_table("lineage_events")
     op.drop_table("model_owners")
     op.drop_table("inference_snapshot")
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
