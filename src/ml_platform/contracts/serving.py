@@ -25,6 +25,7 @@ MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
 PREDICT = "predict"
 INFERENCE_INTERNAL = "inference_internal"
 READ_METRICS = "read_metrics"
+READ_FEATURES = "read_features"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ml_platform.inference.dataplane import Call, DataPlane
 from ml_platform.inference.errors import MethodNotAllowed, NotFound, ServingError
-from ml_platform.inference.protocols import scoring, v1
+from ml_platform.inference.protocols import feast, scoring, v1
 from ml_platform.inference.protocols.addresses import Address, split_path
 from ml_platform.inference.protocols.http import (
     Receive,
@@ -48,6 +48,7 @@ class InferenceApp:
             (v1.ROOT, self._v1),
             (v2.ROOT, v2.V2(plane)),
             *((root, mlflow) for root in scoring.ROOTS),
+            (feast.ROOT, feast.Feast(plane)),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

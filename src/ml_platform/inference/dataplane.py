@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
-from ml_platform.contracts.serving import INFERENCE_INTERNAL
+from ml_platform.contracts.serving import INFERENCE_INTERNAL, FeatureStore
 from ml_platform.inference.decoding import UNSET, Decoded, Row
 from ml_platform.inference.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from ml_platform.inference.explaining.explainer import Explainer
+from ml_platform.inference.featurestores.gate import StoreGate
 from ml_platform.inference.limits import Limits
 from ml_platform.inference.live import LiveRevision
 from ml_platform.inference.predictionlog.spool import Record
@@ -210,6 +211,25 @@ class DataPlane:
         if trace is not None:
             trace.mark(ENCODE)
         return call.predictions
+
+    def feature_store(self, key: Key, team: str | None, environment: str) -> tuple[str, FeatureStore]:
+        """A team's online store, and whose it is; another team's is as if it were not there.
+
+        Raises:
+            NotFound: there is none.
+        """
+        owner = team or key.team
+        if owner is not None and (key.team is None or key.team == owner):
+            store = self._revisions.feature_store(owner, environment)
+            if store is not None:
+                return owner, store
+        if owner is None:
+            raise NotFound("this key belongs to no team: name it, /{team}/{environment}/get-online-features")
+        raise NotFound("there is no online feature store")
+
+    def feature_gate(self, store: FeatureStore) -> StoreGate:
+        """What stands before a store that hangs."""
+        return self._revisions.gates.of(store)
 
     async def explain(self, call: Call, revision: LiveRevision, decoded: Decoded) -> list[dict[str, Any]]:
         """SHAP values for each row, `{"base_value": ..., "values": {column: ...}}`; raises ServingError.

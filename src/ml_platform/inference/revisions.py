@@ -155,6 +155,13 @@ class RevisionManager:
         self._watch()
         self._rebuild()
 
+    def feature_store(self, team: str, environment: str) -> FeatureStore | None:
+        """The online store of a team in an environment."""
+        if self._snapshot is None:
+            return None
+        stores = {s.environment: s for s in self._snapshot.feature_stores if s.team == team}
+        return stores.get(environment) or stores.get(None)
+
     def status(self) -> tuple[RevisionStatus, ...]:
         serving = self.table.serving
         return tuple(_status(entry, rid in serving) for rid, entry in self._entries.items())

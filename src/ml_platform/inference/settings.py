@@ -101,6 +101,9 @@ class Settings:
     pyfunc_answer_bytes: int = _option(4 * _MIB, "largest answer of an isolated model to one batch")
     pyfunc_nice: int = _option(5, "how far isolated models stand back behind the workers, 0 to 19")
 
+    features_deadline_ms: float = _option(
+        200.0, "milliseconds until a request for features alone (Feast's protocol) is given up with 503"
+    )
     features_memory_bytes: int = _option(
         64 * _MIB, "memory of a worker for the last known features of entities, where deployments keep them"
     )

@@ -6,13 +6,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ml_platform.contracts.identity import Permission, Role
-from ml_platform.contracts.serving import PREDICT, READ_METRICS, ServingKey
+from ml_platform.contracts.serving import PREDICT, READ_FEATURES, READ_METRICS, ServingKey
 from ml_platform.kit.clock import Clock, utc_now
 from ml_platform.services.access import Actor, Authorizer, Resource, Work
 from ml_platform.services.governance.interfaces import Member
 from ml_platform.services.identity.tables import KeyRow, MembershipRow, TeamRow, UserRow
 
-_ASKED = {Permission.PREDICT: PREDICT, Permission.READ_METRICS: READ_METRICS}
+_ASKED = {
+    Permission.PREDICT: PREDICT,
+    Permission.READ_METRICS: READ_METRICS,
+    Permission.READ_DATA: READ_FEATURES,
+}
 
 
 class IdentityKeys:

@@ -37,7 +37,7 @@ class TestTheSnapshot:
         while sha256_of(auditor.token) not in (found := keys()):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        assert found[sha256_of(engineer.token)] == ("predict", "read_metrics")
+        assert found[sha256_of(engineer.token)] == ("predict", "read_metrics", "read_features")
         assert found[sha256_of(auditor.token)] == ("read_metrics",)
         assert sha256_of(viewer.token) not in found
         assert engineer.token not in client.get(ROUTE).text

@@ -19,6 +19,7 @@ from ml_platform.inference.features.errors import FeatureKeyError, FeatureNotFou
 from ml_platform.inference.features.keys import KeyEncoder
 from ml_platform.inference.features.redis_link import RedisLink
 from ml_platform.inference.features.redis_view import RedisView, read_views
+from ml_platform.inference.features.values import Memo
 from ml_platform.inference.features.view import ABSENT, Row, ViewReader
 from ml_platform.kit.redis.address import RedisAddress
 
@@ -95,6 +96,28 @@ class FeastReader(ABC):
             vectors.statuses.update(filled.statuses)
         return vectors
 
+    def encode(self, place: int, key: Mapping[str, Any]) -> bytes:
+        """The key of an entity as the view at this place of the specification has it; raises FeatureKeyError."""
+        return self._encoders[place](key)
+
+    def rows(self, encoded: Sequence[Sequence[bytes]]) -> list[list[Row | None]]:
+        """For each view the rows of its entity keys, in their order; None for what the store does not have.
+
+        Raises `FeatureStoreUnavailable`.
+        """
+        seconds = self._spec.deadline_ms / 1000
+        until = time.monotonic() + seconds
+        if not self._turn.acquire(timeout=seconds):
+            raise FeatureStoreUnavailable("the online store is busy: look-ups before this one take too long")
+        try:
+            return self._rows(encoded, until)
+        finally:
+            self._turn.release()
+
+    @abstractmethod
+    def decode_by(self, memo: Callable[[], Memo]) -> None:
+        """Has values decoded otherwise than for predictions; before the first look-up."""
+
     def close(self) -> None:
         """Closes the connection; a later look-up would open a new one."""
         with self._turn:
@@ -116,14 +139,7 @@ class FeastReader(ABC):
         if len(keys) > self._spec.max_keys:
             raise FeatureKeyError("keys", f"at most {self._spec.max_keys} entities at once, got {len(keys)}")
         encoded = [[encode(key) for key in keys] for encode in self._encoders]
-        seconds = self._spec.deadline_ms / 1000
-        until = time.monotonic() + seconds
-        if not self._turn.acquire(timeout=seconds):
-            raise FeatureStoreUnavailable("the online store is busy: look-ups before this one take too long")
-        try:
-            found = self._rows(encoded, until)
-        finally:
-            self._turn.release()
+        found = self.rows(encoded)
         if self._require_known:
             for key, *rows in zip(keys, *found, strict=True):
                 if not any(rows):
@@ -165,6 +181,10 @@ class FeastSqliteReader(FeastReader):
         self._connection: StoreConnection | None = None
         self._views = tuple(ViewReader(spec.project, view, spec.cache_entities) for view in spec.views)
 
+    def decode_by(self, memo: Callable[[], Memo]) -> None:
+        for view in self._views:
+            view.decode_by(memo)
+
     def _rows(self, keys: Sequence[Sequence[bytes]], _until: float) -> list[list[Row | None]]:
         connection = self._connect()
         if connection.begin():
@@ -199,6 +219,10 @@ class FeastRedisReader(FeastReader):
         super().__init__(spec, require_known=require_known, clock=clock)
         self._link = RedisLink(address)
         self._views = tuple(RedisView(spec.project, view) for view in spec.views)
+
+    def decode_by(self, memo: Callable[[], Memo]) -> None:
+        for view in self._views:
+            view.decode_by(memo)
 
     def _rows(self, keys: Sequence[Sequence[bytes]], until: float) -> list[list[Row | None]]:
         return read_views(self._link, self._views, keys, until)

@@ -9,7 +9,7 @@ Feast keeps one hash for each entity, over all views with these join keys:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any
 
@@ -40,6 +40,10 @@ class RedisView:
         self._head = b"*%d\r\n" % (2 + len(fields)) + argument(b"HMGET")
         self._tail = b"".join(map(argument, fields))
         self._memos = [Memo(_MEMO_LIMIT) for _ in lookup.features]
+
+    def decode_by(self, memo: Callable[[], Memo]) -> None:
+        """Decodes each feature's values by a memo of another kind."""
+        self._memos = [memo() for _ in self._memos]
 
     def commands(self, keys: Sequence[bytes]) -> Iterator[bytes]:
         head, project, tail = self._head, self._project, self._tail

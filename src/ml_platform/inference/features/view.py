@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ml_platform.contracts.features import FeatureViewLookup
@@ -49,6 +49,10 @@ class ViewReader:
         composite = any(feature.type.endswith(_COMPOSITE) for feature in lookup.features)
         self._limit = 0 if composite else cache_entities
         self._kept: dict[bytes, Row | None] = {}
+
+    def decode_by(self, memo: Callable[[], Memo]) -> None:
+        """Decodes each feature's values by a memo of another kind."""
+        self._memos = [memo() for _ in self._memos]
 
     def forget(self) -> None:
         """Drops every kept entity: the store has changed."""
