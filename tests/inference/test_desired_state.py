@@ -3,6 +3,8 @@
 import json
 import time
 
+import pytest
+
 from .support.bundles import copy_bundle
 from .support.control import ADMIN, CALLER, ControlPlane, endpoint, key, revision, snapshot
 from .support.load import Load
@@ -251,7 +253,7 @@ class TestKeysOfTheSnapshot:
         }
         server = make_server(**options, bundle_digest=one.digest).start()
         eventually(lambda: server.predict([[1.0]], name="model", token=None).status_code == 200, "an answer")
-        refused = make_server(**options, bundle_digest=two.digest).start(wait=False)
-        eventually(lambda: refused.process.poll() is not None, "the end of the server")
+        refused = make_server(**options, bundle_digest=two.digest)
+        with pytest.raises(RuntimeError, match=f"has the digest {one.digest}, not {two.digest}"):
+            refused.start(wait=False)
         assert refused.process.returncode != 0
-        assert f"has the digest {one.digest}, not {two.digest}" in refused.log.read_text()

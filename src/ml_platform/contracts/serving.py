@@ -166,7 +166,10 @@ class WorkerStatus(_Wire, frozen=True, kw_only=True):
 
 
 class InferenceStatus(_Wire, frozen=True, kw_only=True):
-    """The whole server. `snapshot_version` is what every worker has applied, so the smallest of them."""
+    """The whole server. `snapshot_version` is what every worker has applied, so the smallest of them.
+
+    `problems` say what a server without a control plane does not serve of its directory, and why.
+    """
 
     snapshot_version: int
     received_version: int
@@ -175,6 +178,7 @@ class InferenceStatus(_Wire, frozen=True, kw_only=True):
     started_at: datetime
     workers_expected: int
     workers: tuple[WorkerStatus, ...]
+    problems: tuple[str, ...] = ()
 
     def revision_state(self, revision_id: str) -> tuple[RevisionState | None, str | None]:
         """The state over all workers: failed if any failed, ready if all are, None when unknown.

@@ -61,6 +61,9 @@ class Settings:
     model_dir: str = _option("", "standalone: a bundle, or a directory of bundles, named as its directories")
     model_name: str = _option("", "standalone: the model's name, when model_dir is one bundle")
     bundle_digest: str = _option("", "standalone: serve nothing but the one bundle with this digest")
+    model_dir_poll: float = _option(
+        1.0, "standalone: seconds between looks at model_dir and keys_file; 0 reads them at the start alone"
+    )
     keys_file: str = _option("", "standalone: JSON list of keys, as in a snapshot")
     anonymous: bool = _option(False, "standalone: answer predictions without a key")
     open_metrics: bool = _option(False, "answer /metrics without a key to callers on the loopback address")

@@ -32,7 +32,8 @@ def snapshot_of_directory(settings: Settings) -> Snapshot:
     if (directory / MANIFEST_NAME).is_file():
         bundles = [directory]
     else:
-        bundles = sorted(path.parent for path in directory.glob(f"*/{MANIFEST_NAME}"))
+        found = (path.parent for path in directory.glob(f"*/{MANIFEST_NAME}"))
+        bundles = sorted(path for path in found if not path.name.startswith("."))
     if not bundles:
         raise ValueError(f"model_dir: there is no {MANIFEST_NAME} in {directory} or its directories")
     if settings.model_name and len(bundles) > 1:
@@ -41,42 +42,64 @@ def snapshot_of_directory(settings: Settings) -> Snapshot:
         _check_digest(bundles, settings.bundle_digest)
     if not settings.keys_file and not settings.anonymous:
         raise ValueError("say who may ask for predictions: --keys-file, or --anonymous for everybody")
-    keys: tuple[ServingKey, ...] = ()
-    if settings.keys_file:
-        text = Path(settings.keys_file).expanduser().read_bytes()
-        keys = msgspec.json.decode(text, type=tuple[ServingKey, ...])
     snapshot = Snapshot(
         version=time.time_ns() // 1_000_000,
-        keys=keys,
-        endpoints=tuple(_endpoint(settings.model_name or bundle.name, bundle) for bundle in bundles),
+        keys=keys_of(settings),
+        endpoints=tuple(
+            endpoint_of(settings.model_name or bundle.name, bundle, _digest(bundle)) for bundle in bundles
+        ),
     )
     check_snapshot(snapshot)
     return snapshot
+
+
+def keys_of(settings: Settings) -> tuple[ServingKey, ...]:
+    """Who may ask; raises ValueError and OSError."""
+    if not settings.keys_file:
+        return ()
+    text = Path(settings.keys_file).expanduser().read_bytes()
+    keys = msgspec.json.decode(text, type=tuple[ServingKey, ...])
+    check_snapshot(Snapshot(version=0, keys=keys, endpoints=()))
+    return keys
+
+
+def endpoint_of(name: str, bundle: Path, digest: str, before: str | None = None) -> ServingEndpoint:
+    """The endpoint of a bundle; one that stood there `before` stands by for it."""
+    revisions = [_revision(name, bundle, digest, 1.0)]
+    if before is not None:
+        revisions.append(_revision(name, bundle, before, 0.0))
+    return ServingEndpoint(
+        team=TEAM,
+        environment=ENVIRONMENT,
+        name=name,
+        deployment_id=f"standalone-{name}",
+        revisions=tuple(revisions),
+    )
+
+
+def revision_id_of(name: str, digest: str) -> str:
+    return f"{name}-{digest[:12]}"
 
 
 def _check_digest(bundles: list[Path], expected: str) -> None:
     """Whoever deploys says what is to be served: another bundle in its place is not."""
     if len(bundles) > 1:
         raise ValueError("bundle_digest: model_dir holds several bundles")
-    found = digest_of((bundles[0] / MANIFEST_NAME).read_bytes())
+    found = _digest(bundles[0])
     if found != expected:
         raise ValueError(f"bundle_digest: the bundle in {bundles[0]} has the digest {found}, not {expected}")
 
 
-def _endpoint(name: str, bundle: Path) -> ServingEndpoint:
-    digest = digest_of((bundle / MANIFEST_NAME).read_bytes())
-    revision = ServingRevision(
-        revision_id=f"{name}-{digest[:12]}",
+def _digest(bundle: Path) -> str:
+    return digest_of((bundle / MANIFEST_NAME).read_bytes())
+
+
+def _revision(name: str, bundle: Path, digest: str, weight: float) -> ServingRevision:
+    return ServingRevision(
+        revision_id=revision_id_of(name, digest),
         model_name=name,
         model_version=digest[:12],
-        weight=1.0,
+        weight=weight,
         bundle_uri=str(bundle),
         bundle_digest=digest,
-    )
-    return ServingEndpoint(
-        team=TEAM,
-        environment=ENVIRONMENT,
-        name=name,
-        deployment_id=f"standalone-{name}",
-        revisions=(revision,),
     )

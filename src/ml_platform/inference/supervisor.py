@@ -38,12 +38,12 @@ from ml_platform.inference.channel import (
     write_message,
 )
 from ml_platform.inference.handover.keeper import Keeper
+from ml_platform.inference.modeldir import ModelDirectory
 from ml_platform.inference.predictionlog.keeper import FlushError, LogKeeper
 from ml_platform.inference.prometheus import render
 from ml_platform.inference.puller import SnapshotPuller
 from ml_platform.inference.settings import GRPC_OFF, WORKER_VARIABLE, Settings
 from ml_platform.inference.snapshots import read_snapshot, write_atomically
-from ml_platform.inference.standalone import snapshot_of_directory
 from ml_platform.inference.traces.keeper import TraceKeeper
 
 _log = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ class Supervisor:
         self._log = LogKeeper(settings)
         self._traces = TraceKeeper(settings)
         self._flushes: set[asyncio.Task[None]] = set()
+        self._directory: ModelDirectory | None = None
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -104,6 +105,7 @@ class Supervisor:
             emitting = asyncio.create_task(self._log.emit())
             delivering = asyncio.create_task(self._log.deliver())
             tracing = asyncio.create_task(self._traces.run())
+            watching = asyncio.create_task(self._watch_directory())
             if puller is not None:
                 puller.start()
             await self._stopping.wait()
@@ -112,7 +114,7 @@ class Supervisor:
             keeper.stop_accepting()
             await asyncio.gather(*tasks)
             keeper.close()
-            for task in (housekeeping, emitting, delivering, tracing):
+            for task in (housekeeping, emitting, delivering, tracing, watching):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
@@ -122,7 +124,8 @@ class Supervisor:
     def _desired_state(self, loop: asyncio.AbstractEventLoop) -> SnapshotPuller | None:
         settings = self._settings
         if settings.model_dir:
-            snapshot = snapshot_of_directory(settings)
+            self._directory = ModelDirectory(settings, self._bundles)
+            snapshot = self._directory.first()
             write_atomically(settings.snapshot_file, encode_snapshot(snapshot))
             self._received, self._contact_error = snapshot.version, None
             return None
@@ -297,7 +300,20 @@ class Supervisor:
             started_at=self._started,
             workers_expected=expected,
             workers=known,
+            problems=self._directory.problems if self._directory is not None else (),
         )
+
+    async def _watch_directory(self) -> None:
+        """Takes up what is added to, replaced in or removed from `model_dir`."""
+        while self._directory is not None and self._settings.model_dir_poll > 0:
+            await asyncio.sleep(self._settings.model_dir_poll)
+            try:
+                snapshot = await asyncio.to_thread(self._directory.look, self._status())
+                if snapshot is not None:
+                    write_atomically(self._settings.snapshot_file, encode_snapshot(snapshot))
+                    self._spread(snapshot)
+            except (OSError, ValueError) as error:
+                _log.error("model_dir: %s", error)
 
     async def _keep_house(self) -> None:
         """Rolls and prunes the prediction log and clears the bundle cache, now and then."""
