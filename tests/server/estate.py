@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import polars as pl
 
+from ml_platform.contracts.trials import ABTestRequest
 from ml_platform.kit.clock import utc_now
 from ml_platform.kit.db import Database
 from ml_platform.kit.ids import new_id
@@ -17,6 +18,7 @@ from ml_platform.services.deployments.tables import RolloutRow
 from ml_platform.services.governance.tables import ApprovalRow
 from ml_platform.services.identity.tables import TeamRow
 from ml_platform.services.monitoring.tables import RetrainingRow
+from ml_platform.services.trials.tables import ABTestArmRow, ABTestRow, ShadowRow
 from tests.server.table import API, Route
 from tests.services.features.test_features import ASKED, CUSTOMERS, VIEW
 from tests.support.monitoring import Watched, watch
@@ -61,6 +63,16 @@ class Estate:
         return BODIES.get(f"{route.method} {route.path.removeprefix(API)}", {})
 
 
+AB_TEST: dict[str, Any] = {
+    "name": "a test",
+    "arms": [
+        {"name": "control", "weight": 1, "model_id": "churn/1"},
+        {"name": "other", "weight": 1, "model_id": "churn/2"},
+    ],
+    "metric": "error_rate",
+    "direction": "decrease",
+    "minimum_detectable_effect": 0.01,
+}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /teams": {"json": {"name": "a-team"}},
     "PUT /teams/{team}/members/{user}": {"json": {"roles": ["viewer"]}},
@@ -72,6 +84,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /models/{model_id:path}/deploy/plan": {"json": {"environment": "staging"}},
     "POST /models/{model_id:path}/deploy": {"json": {"environment": "staging"}},
     "PUT /deployments/{deployment_id}/monitor": {"json": {}},
+    "POST /deployments/{deployment_id}/shadow": {"json": {"model_id": "churn/1"}},
+    "POST /shadows/{shadow_id}/promote": {"json": {}},
+    "POST /deployments/{deployment_id}/ab-tests": {"json": AB_TEST},
+    "POST /ab-tests/{ab_test_id}/promote": {"json": {}},
     "POST /deployments/{deployment_id}/ground-truth": {
         "json": {"records": [{"request_id": "req-1", "label": 1}]},
     },
@@ -240,7 +256,50 @@ def _rows(platform: RunningPlatform, watched: Watched) -> dict[str, str]:
             finished_at=now,
         )
         session.add_all([approval, alert, retraining, rollout])
+        session.flush()
+        shadow = ShadowRow(
+            id=new_id("shd"),
+            team_id=team.id,
+            deployment_id=watched.deployment_id,
+            rollout_id=rollout.id,
+            revision_id=rollout.revision_id,
+            model_name="churn",
+            model_version=1,
+            share=1.0,
+            started_by_name="somebody",
+            created_at=now,
+        )
+        test = ABTestRow(
+            id=new_id("abt"),
+            team_id=team.id,
+            team_name=team.name,
+            deployment_id=watched.deployment_id,
+            name="a test",
+            plan=ABTestRequest.model_validate(AB_TEST).model_dump(mode="json"),
+            status="expired",
+            started_by="somebody",
+            started_by_name="somebody",
+            created_at=now,
+            finished_at=now,
+        )
+        session.add_all([shadow, test])
+        session.flush()
+        for number, name in enumerate(("control", "other")):
+            session.add(
+                ABTestArmRow(
+                    id=new_id("arm"),
+                    ab_test_id=test.id,
+                    position=number,
+                    name=name,
+                    weight=1.0,
+                    control=number == 0,
+                    model_name="churn",
+                    model_version=number + 1,
+                )
+            )
         return {
+            "shadow_id": shadow.id,
+            "ab_test_id": test.id,
             "rollout_id": rollout.id,
             "approval_id": approval.id,
             "alert_id": alert.id,

@@ -21,11 +21,14 @@ from ml_platform.cli.context import (
     show,
 )
 from ml_platform.cli.output import Format, say, show_parts
+from ml_platform.cli.trials import ab_test, shadow
 
 if TYPE_CHECKING:
     from ml_platform.sdk.deployments import Deployment
 
 deployments = Group("Endpoints, their rollouts and their traffic")
+deployments.add_typer(shadow, name="shadow")
+deployments.add_typer(ab_test, name="ab-test")
 
 DeploymentId = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Id, or environment/name")]
 Moment = Annotated[datetime, typer.Option("--at", formats=TIMES, metavar="TIME", help="Local without a zone")]

@@ -155,11 +155,16 @@ class DeploymentStatus(StrEnum):
 
 
 class RevisionStatus(StrEnum):
-    """`candidate`: being rolled out; `standby`: warm without traffic, to go back to."""
+    """`candidate`: being rolled out; `standby`: warm without traffic, to go back to.
+
+    `shadow`: gets copies of requests, and answers nobody; `trial`: a challenger of an A/B test.
+    """
 
     CANDIDATE = "candidate"
     SERVING = "serving"
     STANDBY = "standby"
+    SHADOW = "shadow"
+    TRIAL = "trial"
     RETIRED = "retired"
 
 
@@ -172,6 +177,14 @@ class Revision(ResponseModel):
     bundle_digest: str
     runtime: str
     created_at: datetime
+
+
+class RolloutPurpose(StrEnum):
+    """`traffic`: to take over; the others pass the same stages, and stand beside what serves."""
+
+    TRAFFIC = "traffic"
+    SHADOW = "shadow"
+    TRIAL = "trial"
 
 
 class RolloutStatus(StrEnum):
@@ -209,6 +222,7 @@ class Deployment(ResponseModel):
     revisions: list[Revision] = Field(description="Those that are loaded, newest first")
     active_rollout_id: str | None
     last_rollout_id: str | None
+    ab_test_id: str | None = Field(default=None, description="The A/B test that splits its traffic")
     created_by: str
     created_at: datetime
     updated_at: datetime
@@ -261,6 +275,7 @@ class Rollout(ResponseModel):
     model_name: str
     model_version: int
     environment: Environment
+    purpose: RolloutPurpose = RolloutPurpose.TRAFFIC
     status: RolloutStatus
     reason: str | None
     requested_by: str

@@ -24,6 +24,8 @@ from ml_platform.contracts.deployments import (
 )
 from ml_platform.contracts.governance import Approval, ApprovalDetail
 from ml_platform.contracts.quality import DeploymentQuality, GroundTruth
+from ml_platform.contracts.trials import ABTest as ABTestData
+from ml_platform.contracts.trials import Shadow as ShadowData
 from ml_platform.sdk.errors import (
     ApprovalRequiredError,
     DeploymentFailedError,
@@ -34,6 +36,7 @@ from ml_platform.sdk.errors import (
 from ml_platform.sdk.jobs import Progress, report_to_terminal
 from ml_platform.sdk.objects import PlatformObject
 from ml_platform.sdk.transport import Transport, at
+from ml_platform.sdk.trials import ABTest, Shadow
 
 _LABELS_AT_ONCE = 5_000
 _UNDER_WAY = frozenset(
@@ -224,6 +227,61 @@ class Deployment(PlatformObject[DeploymentData]):
         )
         data = self._transport.get(at("deployments", self.deployment_id), DeploymentData)
         return Deployment(self._transport, data, rollout_id=accepted.rollout_id)
+
+    def shadow(self, model_id: str, *, share: float = 1.0, justification: str | None = None) -> Shadow:
+        """Brings a version through the stages, to answer copies of a share of the requests, unseen."""
+        body = {"model_id": model_id, "share": share, "justification": justification}
+        path = at("deployments", self.deployment_id, "shadow")
+        return Shadow(self._transport, self._transport.post(path, ShadowData, body))
+
+    def shadows(self, *, limit: int | None = None) -> list[Shadow]:
+        """Newest first."""
+        path = at("deployments", self.deployment_id, "shadows")
+        return [
+            Shadow(self._transport, item) for item in self._transport.pages(path, ShadowData, limit=limit)
+        ]
+
+    def ab_test(
+        self,
+        name: str,
+        *,
+        arms: Sequence[Mapping[str, Any]],
+        metric: str,
+        direction: str,
+        minimum_detectable_effect: float,
+        **options: Any,
+    ) -> ABTest:
+        """Starts a test of versions that share the traffic; it may be looked at at any time.
+
+        Args:
+            name: what it is about.
+            arms: mappings of `name`, `weight`, and `model_id` or `revision_id`; one is what serves now.
+            metric: `error_rate`, `mean_answer`, `conversion` or `outcome`.
+            direction: `increase` or `decrease`: what is better.
+            minimum_detectable_effect: the smallest difference that matters, in the metric's unit.
+            options: `sticky`, `guardrails`, `alpha`, `positive`, `min_samples`, `min_seconds`, `max_seconds`,
+                `promote_winner`, `justification`, as `POST /deployments/{id}/ab-tests` takes them.
+
+        Raises:
+            ConflictError: a rollout or a test is under way there; it says whose.
+        """
+        body = {
+            "name": name,
+            "arms": [dict(arm) for arm in arms],
+            "metric": metric,
+            "direction": direction,
+            "minimum_detectable_effect": minimum_detectable_effect,
+            **options,
+        }
+        path = at("deployments", self.deployment_id, "ab-tests")
+        return ABTest(self._transport, self._transport.post(path, ABTestData, body))
+
+    def ab_tests(self, *, limit: int | None = None) -> list[ABTest]:
+        """Newest first."""
+        path = at("deployments", self.deployment_id, "ab-tests")
+        return [
+            ABTest(self._transport, item) for item in self._transport.pages(path, ABTestData, limit=limit)
+        ]
 
     def promote(self) -> "Deployment":
         """Gives the new revision all traffic at once."""

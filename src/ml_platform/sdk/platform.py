@@ -25,6 +25,7 @@ from ml_platform.sdk.policies import Policies
 from ml_platform.sdk.services import Services
 from ml_platform.sdk.training import train
 from ml_platform.sdk.transport import Transport
+from ml_platform.sdk.trials import Trials
 
 
 class Platform:
@@ -56,6 +57,7 @@ class Platform:
         self.jobs = Jobs(self._transport)
         self.models = Models(self._transport)
         self.deployments = Deployments(self._transport)
+        self.trials = Trials(self._transport)
         self.approvals = Approvals(self._transport)
         self.governance = Governance(self._transport)
         self.policies = Policies(self._transport)

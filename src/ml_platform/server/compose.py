@@ -14,6 +14,7 @@ from ml_platform.server.parts import (
     registry,
     storage,
     training,
+    trials,
     workflows,
 )
 from ml_platform.server.runtime import Runtime
@@ -34,6 +35,7 @@ PARTS = (
     alerts,
     monitoring,
     lineage,
+    trials,
 )
 """In the order in which they need each other."""
 

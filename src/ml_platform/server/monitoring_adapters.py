@@ -70,7 +70,7 @@ class MonitoredDeployments:
         try:
             return service.deploy(model_id, request).rollout_id
         except ConflictError as error:
-            if "rollout_id" in error.extra:  # another one is under way
+            if error.extra.keys() & {"rollout_id", "ab_test_id"}:  # another one, or a test, is under way
                 return None
             raise
 

@@ -15,11 +15,13 @@ from ml_platform.services.policies import router as policies
 from ml_platform.services.registry import router as registry
 from ml_platform.services.training import evaluations_router as evaluations
 from ml_platform.services.training import router as training
+from ml_platform.services.trials import router as trials
 
 ROUTERS = (
     identity,
     audit,
     deployments,
+    trials,
     monitoring,
     alerts,
     governance,

@@ -30,6 +30,7 @@ from ml_platform.services.deployments import (
     RolloutWorkflow,
     SmokeKeys,
 )
+from ml_platform.services.deployments.snapshots import current_version
 from ml_platform.services.deployments.tables import RevisionRow, RolloutRow
 from ml_platform.services.governance import ApprovalRow, ApprovalService, RiskService
 from ml_platform.services.governance.tables import ApprovalVoteRow, ModelRiskRow
@@ -92,6 +93,10 @@ class Plane:
 
     def revision_state(self, revision_id: str) -> tuple[Any, str | None]:
         return "ready", None
+
+    def applied_version(self) -> int:
+        with self._database.read() as session:
+            return current_version(session)
 
     def metrics(self, window_seconds: float) -> InferenceMetrics:
         with self._database.read() as session:

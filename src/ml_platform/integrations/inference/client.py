@@ -40,6 +40,9 @@ class InferenceClient:
     def revision_state(self, revision_id: str) -> tuple[RevisionState | None, str | None]:
         return self.status().revision_state(revision_id)
 
+    def applied_version(self) -> int:
+        return self.status().snapshot_version
+
     def flush(self) -> bool:
         """Has everything that was answered until now written to the prediction log's files; whether it was."""
         try:

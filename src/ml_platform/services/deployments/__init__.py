@@ -22,7 +22,7 @@ from ml_platform.services.deployments.interfaces import (
     SecretFinding,
     SupplyChain,
 )
-from ml_platform.services.deployments.service import DeploymentService
+from ml_platform.services.deployments.service import DeploymentService, Requester
 from ml_platform.services.deployments.settings import RolloutSettings
 from ml_platform.services.deployments.smoke_keys import SmokeKeys
 from ml_platform.services.deployments.snapshots import SnapshotBuilder, SnapshotFeed
@@ -51,6 +51,7 @@ __all__ = [
     "ModelCatalogue",
     "ModelTools",
     "Notifier",
+    "Requester",
     "RollbackWatch",
     "RolloutParts",
     "RolloutSettings",

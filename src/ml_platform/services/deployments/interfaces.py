@@ -244,6 +244,10 @@ class InferencePlane(Protocol):
         """The state over all workers and, when it failed, why."""
         ...
 
+    def applied_version(self) -> int:
+        """The version of the desired state that every worker goes by."""
+        ...
+
     def metrics(self, window_seconds: float) -> InferenceMetrics: ...
 
     def predict(

@@ -11,6 +11,7 @@ from ml_platform.contracts.deployments import (
     DeploymentStatus,
     Environment,
     RevisionStatus,
+    RolloutPurpose,
     RolloutStatus,
     StageName,
     StageStatus,
@@ -31,6 +32,7 @@ from ml_platform.services.deployments.traffic import Traffic, weights
 from ml_platform.services.governance import PERMITTED_BY, ApprovalService, RoleDirectory
 
 _MAX_REASON = 2000
+_ASIDE = {RolloutPurpose.SHADOW: RevisionStatus.SHADOW, RolloutPurpose.TRIAL: RevisionStatus.TRIAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,22 @@ class RolloutLedger:
         deployment.max_replicas = rollout.config["max_replicas"]
         self._record_split("deployment.traffic", deployment, before, traffic, rollout=rollout.id)
 
+    def set_aside(self, deployment: DeploymentRow, rollout: RolloutRow) -> None:
+        """Has the rollout's revision stand beside the traffic, as its purpose is; again changes nothing."""
+        candidate = self.candidate(rollout)
+        if candidate is None:
+            return
+        status = _ASIDE[purpose_of(rollout)]
+        Traffic(self._work, deployment).set_aside(candidate, status, rollout.config.get("shadow_share"))
+        facts = {"revision": candidate.id, "as": status.value, "share": candidate.shadow_share}
+        self._work.record("deployment.aside", "deployment", deployment.id, after=facts, rollout_id=rollout.id)
+
+    def end_shadow(self, deployment: DeploymentRow, rollout: RolloutRow) -> None:
+        """Unloads the shadow that this rollout promotes, now that its own revision is there."""
+        row = self.repository.revision(rollout.config.get("from_shadow") or "")
+        if row is not None and row.status == RevisionStatus.SHADOW:
+            Traffic(self._work, deployment).unload(row)
+
     def shift(self, rollout_id: str, step: int, percent: int) -> bool:
         """Begins a canary step: the share is set and its clock runs; again changes nothing."""
         held = self.active(rollout_id)
@@ -213,7 +231,9 @@ class RolloutLedger:
         now = self._work.clock()
         before = rollout.status
         traffic = Traffic(self._work, deployment)
-        if status is RolloutStatus.SUCCEEDED:
+        if status is RolloutStatus.SUCCEEDED and purpose_of(rollout) is not RolloutPurpose.TRAFFIC:
+            self.set_aside(deployment, rollout)
+        elif status is RolloutStatus.SUCCEEDED:
             self._keep_baseline(rollout)
             self.release(deployment, rollout)
             if rollout.environment == Environment.PRODUCTION:
@@ -275,6 +295,11 @@ class RolloutLedger:
             after={"traffic": weights(traffic.loaded())},
             **context,
         )
+
+
+def purpose_of(rollout: RolloutRow) -> RolloutPurpose:
+    """What its revision is brought for; approvers see it, and approve that alone."""
+    return RolloutPurpose(rollout.config.get("purpose", RolloutPurpose.TRAFFIC))
 
 
 def _short(reason: str | None) -> str | None:

@@ -17,7 +17,7 @@ from ml_platform.services.deployments.tables import (
     RolloutStageRow,
 )
 
-LOADED = (RevisionStatus.CANDIDATE.value, RevisionStatus.SERVING.value, RevisionStatus.STANDBY.value)
+LOADED = tuple(status.value for status in RevisionStatus if status is not RevisionStatus.RETIRED)
 
 
 class DeploymentRepository:

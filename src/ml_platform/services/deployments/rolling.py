@@ -9,11 +9,12 @@ from ml_platform.contracts.deployments import (
     CanaryPlan,
     Environment,
     RevisionStatus,
+    RolloutPurpose,
     RolloutStatus,
 )
 from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.deployments.canary import FEWEST_LABELS, Judgement, judge, measured, weigh
-from ml_platform.services.deployments.ledger import RolloutLedger
+from ml_platform.services.deployments.ledger import RolloutLedger, purpose_of
 from ml_platform.services.deployments.runner import StageRunner
 from ml_platform.services.deployments.tables import RolloutRow
 
@@ -122,6 +123,8 @@ def applies(ledger: RolloutLedger, rollout_id: str) -> bool:
     """In production, with steps below 100 percent, when another revision serves."""
     rollout = ledger.repository.rollout(rollout_id)
     if rollout.environment != Environment.PRODUCTION or rollout.config["canary"]["steps"] == [100]:
+        return False
+    if purpose_of(rollout) is not RolloutPurpose.TRAFFIC:
         return False
     loaded = ledger.repository.loaded(rollout.deployment_id)
     serving = any(row.status == RevisionStatus.SERVING and row.id != rollout.revision_id for row in loaded)

@@ -1,5 +1,8 @@
 """What people do with deployments: deploy, look, promote, roll back, cancel, retire."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from ml_platform.contracts.deployments import (
     CanaryPlan,
     Deployment,
@@ -11,6 +14,7 @@ from ml_platform.contracts.deployments import (
     RevisionStatus,
     Rollout,
     RolloutDetail,
+    RolloutPurpose,
     RolloutStatus,
     StageName,
     StageStatus,
@@ -39,6 +43,14 @@ from ml_platform.services.deployments.workflows import ROLLOUT
 from ml_platform.services.governance import DECIDED, PERMITTED_BY
 
 
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asked for what the platform starts later."""
+
+    actor_id: str
+    name: str
+
+
 class DeploymentService:
     """Deployments of one team, in one unit of work."""
 
@@ -50,8 +62,18 @@ class DeploymentService:
 
     # -- begin
 
-    def deploy(self, model_id: str, body: DeployRequest) -> DeploymentAccepted:
+    def deploy(
+        self,
+        model_id: str,
+        body: DeployRequest,
+        *,
+        requester: Requester | None = None,
+        from_shadow: str | None = None,
+    ) -> DeploymentAccepted:
         """Starts a rollout of a version to the endpoint of its name.
+
+        The platform starts some that a person asked for before: the `requester`, who then cannot approve it. The
+        revision `from_shadow` goes when the new one is there.
 
         Raises:
             ForbiddenError: the environment needs a permission that the caller lacks.
@@ -62,15 +84,74 @@ class DeploymentService:
         version = self._parts.catalogue.resolve(self._work, model_id)
         deployment = self._repository.ensure(self._blank(version, body))
         self._refuse_second(deployment)
-        rollout = self._begin(deployment, version, body)
+        extra = {"from_shadow": from_shadow} if from_shadow else {}
+        rollout = self._begin(deployment, version, body, extra, requester)
         return DeploymentAccepted(
             deployment_id=deployment.id, rollout_id=rollout.id, endpoint=self._endpoint(deployment)
         )
 
+    def deploy_beside(
+        self,
+        deployment_id: str,
+        model_id: str,
+        purpose: RolloutPurpose,
+        *,
+        justification: str | None = None,
+        requester: Requester | None = None,
+        ab_test_id: str | None = None,
+        **extra: Any,
+    ) -> RolloutRow:
+        """Starts a rollout whose revision will stand beside what serves: a shadow, or an arm of an A/B test.
+
+        Raises:
+            ForbiddenError, NotFoundError: as `deploy`.
+            ConflictError: nothing serves there, or a rollout or another test is under way; it says whose.
+        """
+        deployment, _ = self._held(deployment_id)
+        self._refuse_second(deployment, ab_test_id=ab_test_id)
+        if not Traffic(self._work, deployment).serving():
+            raise ConflictError(
+                f"nothing serves at {deployment.name} in {deployment.environment} to compare with",
+                hint="deploy what should serve first: mlops deploy",
+            )
+        body = DeployRequest(
+            environment=Environment(deployment.environment),
+            name=deployment.name,
+            replicas=deployment.replicas,
+            auto_scale=deployment.auto_scale,
+            max_replicas=deployment.max_replicas,
+            justification=justification,
+        )
+        version = self._parts.catalogue.resolve(self._work, model_id)
+        return self._begin(deployment, version, body, {"purpose": purpose.value, **extra}, requester)
+
+    def reserve(self, deployment_id: str, ab_test_id: str) -> DeploymentRow:
+        """Locks a deployment for an A/B test: until it ends, only that starts rollouts there.
+
+        Raises:
+            ForbiddenError, NotFoundError, ConflictError: as `deploy_beside`.
+        """
+        deployment, _ = self._held(deployment_id)
+        self._refuse_second(deployment)
+        deployment.ab_test_id, deployment.ab_test_by_name = ab_test_id, self._work.actor.name
+        return deployment
+
+    def hold(self, deployment_id: str) -> DeploymentRow:
+        """Locks a deployment for a caller who may change it; raises ForbiddenError, NotFoundError."""
+        return self._held(deployment_id)[0]
+
     def _begin(
-        self, deployment: DeploymentRow, version: DeployableVersion, body: DeployRequest
+        self,
+        deployment: DeploymentRow,
+        version: DeployableVersion,
+        body: DeployRequest,
+        extra: dict[str, Any],
+        requester: Requester | None,
     ) -> RolloutRow:
         rollout = self._rollout(deployment, version, body)
+        rollout.config = rollout.config | extra
+        if requester is not None:
+            rollout.requested_by, rollout.requested_by_name = requester.actor_id, requester.name
         self._work.session.add(rollout)
         self._work.session.flush()
         facts = facts_of_version(self._work, version)
@@ -178,6 +259,7 @@ class DeploymentService:
             reason = f"rolled back by {self._work.actor.name}"
             self._ledger.finish(deployment, rollout, RolloutStatus.ROLLED_BACK, reason)
             return self._view(deployment)
+        self._refuse_in_test(deployment)
         traffic = Traffic(self._work, deployment)
         before = weights(traffic.loaded())
         now = traffic.swap()
@@ -206,6 +288,7 @@ class DeploymentService:
                 hint="cancel it first: POST /api/v1/rollouts/{id}/cancel",
                 extra={"rollout_id": rollout.id},
             )
+        self._refuse_in_test(deployment)
         traffic = Traffic(self._work, deployment)
         before = weights(traffic.loaded())
         if deployment.status != DeploymentStatus.RETIRED:
@@ -265,7 +348,19 @@ class DeploymentService:
             return deployment, None
         return deployment, self._repository.rollout(deployment.active_rollout_id)
 
-    def _refuse_second(self, deployment: DeploymentRow) -> None:
+    def _refuse_in_test(self, deployment: DeploymentRow, *, ab_test_id: str | None = None) -> None:
+        if deployment.ab_test_id is None or deployment.ab_test_id == ab_test_id:
+            return
+        raise ConflictError(
+            f"{deployment.ab_test_by_name} tests arms at {deployment.name} in {deployment.environment}"
+            f" ({deployment.ab_test_id})",
+            hint="cancel the A/B test, and what served before has all traffic again:"
+            f" mlops deployments ab-test cancel {deployment.ab_test_id}",
+            extra={"ab_test_id": deployment.ab_test_id, "requested_by": deployment.ab_test_by_name},
+        )
+
+    def _refuse_second(self, deployment: DeploymentRow, *, ab_test_id: str | None = None) -> None:
+        self._refuse_in_test(deployment, ab_test_id=ab_test_id)
         if deployment.active_rollout_id is None:
             return
         running = self._repository.rollout(deployment.active_rollout_id)

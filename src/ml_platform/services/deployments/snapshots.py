@@ -10,13 +10,14 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ml_platform.contracts.deployments import DeploymentStatus
+from ml_platform.contracts.deployments import DeploymentStatus, RevisionStatus
 from ml_platform.contracts.serving import (
     FeatureStore,
     ServingEndpoint,
     ServingKey,
     ServingRevision,
     Snapshot,
+    Sticky,
     encode_snapshot,
 )
 from ml_platform.kit.clock import Clock, utc_now
@@ -93,6 +94,7 @@ def _endpoints(
             environment=deployments[deployment_id].environment,
             name=deployments[deployment_id].name,
             deployment_id=deployment_id,
+            sticky=_sticky(deployments[deployment_id]),
             revisions=tuple(
                 ServingRevision(
                     revision_id=row.id,
@@ -101,6 +103,8 @@ def _endpoints(
                     weight=row.weight,
                     bundle_uri=row.bundle_uri,
                     bundle_digest=row.bundle_digest,
+                    shadow=row.status == RevisionStatus.SHADOW,
+                    shadow_share=row.shadow_share or 1.0,
                     features=policy_of(row.config),
                 )
                 for row in rows
@@ -121,6 +125,10 @@ def _with_deployed(
         if row.feature_store is not None and team not in known:
             found[team] = msgspec.convert(row.feature_store | {"team": team}, FeatureStore)
     return (*stores, *found.values())
+
+
+def _sticky(row: DeploymentRow) -> Sticky | None:
+    return msgspec.convert(row.sticky, Sticky) if row.sticky is not None else None
 
 
 class SnapshotFeed:

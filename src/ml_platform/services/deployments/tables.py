@@ -10,7 +10,10 @@ from ml_platform.kit.db import Base
 
 
 class DeploymentRow(Base):
-    """A stable endpoint. `active_rollout_id` is the guard: its row is locked before it is set or cleared."""
+    """A stable endpoint. Its row is locked before `active_rollout_id` or `ab_test_id` is set or cleared.
+
+    They are the guards: one rollout at a time, and none but its own while an A/B test is under way.
+    """
 
     __tablename__ = "deployments"
     __table_args__ = (
@@ -29,6 +32,9 @@ class DeploymentRow(Base):
     max_replicas: Mapped[int | None]
     active_rollout_id: Mapped[str | None] = mapped_column(unique=True)
     last_rollout_id: Mapped[str | None]
+    ab_test_id: Mapped[str | None] = mapped_column(unique=True)
+    ab_test_by_name: Mapped[str | None]
+    sticky: Mapped[dict[str, Any] | None]
     created_by: Mapped[str]
     created_by_name: Mapped[str]
     created_at: Mapped[datetime]
@@ -58,6 +64,7 @@ class RevisionRow(Base):
     config: Mapped[dict[str, Any]]
     status: Mapped[str] = mapped_column(index=True)
     weight: Mapped[float]
+    shadow_share: Mapped[float | None]
     smoke_until: Mapped[datetime | None]
     baseline: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]

@@ -2,16 +2,22 @@
 
 from typing import Any
 
-from ml_platform.contracts.deployments import RolloutStatus, StageName
+from ml_platform.contracts.deployments import RolloutPurpose, RolloutStatus, StageName
 from ml_platform.kit.clock import rfc3339
 from ml_platform.kit.errors import AppError
 from ml_platform.kit.strictjson import digest
 from ml_platform.services.alerts import Message, send_later
-from ml_platform.services.deployments.ledger import Outcome
+from ml_platform.services.deployments.ledger import Outcome, purpose_of
 from ml_platform.services.deployments.rolling import applies
 from ml_platform.services.deployments.runner import StageRunner
 from ml_platform.services.deployments.stages import StageContext
 from ml_platform.services.governance import ApprovalService
+
+_BEGINS = {
+    RolloutPurpose.TRAFFIC: "serves",
+    RolloutPurpose.SHADOW: "is a shadow",
+    RolloutPurpose.TRIAL: "is ready for its A/B test",
+}
 
 
 class Telling:
@@ -47,7 +53,9 @@ class Telling:
             return begun
         context = self._runner.context()
         with self._runner.ledger(write=False) as ledger:
-            what = "starts as a canary" if applies(ledger, self._runner.rollout_id) else "serves"
+            what = _BEGINS[purpose_of(ledger.repository.rollout(self._runner.rollout_id))]
+            if applies(ledger, self._runner.rollout_id):
+                what = "starts as a canary"
         sent = self._send(context, f"{what} in {context.environment}")
         return self._runner.settle(StageName.NOTIFY, Outcome(passed=True, evidence=sent))
 

@@ -5,6 +5,7 @@ serves.
 """
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -73,8 +74,34 @@ class Traffic:
                 row.status, row.weight, row.smoke_until = RevisionStatus.SERVING.value, 100.0, None
             elif row.status == RevisionStatus.SERVING:
                 row.status, row.weight = RevisionStatus.STANDBY.value, 0.0
-            else:
+            elif row.status != RevisionStatus.SHADOW:
                 row.status, row.weight = RevisionStatus.RETIRED.value, 0.0
+        self._changed()
+
+    def set_aside(self, candidate: RevisionRow, status: RevisionStatus, share: float | None = None) -> None:
+        """What stands beside the traffic: a shadow with its share of copies, or an arm of a test to come."""
+        candidate.status, candidate.shadow_share, candidate.smoke_until = status.value, share, None
+        self._changed()
+
+    def unload(self, revision: RevisionRow) -> None:
+        """Takes away what has no traffic."""
+        revision.status, revision.weight, revision.smoke_until = RevisionStatus.RETIRED.value, 0.0, None
+        self._changed()
+
+    def split(self, arms: dict[str, float], sticky: dict[str, Any] | None) -> None:
+        """Divides all traffic among the arms of a test, by revision and percent."""
+        for row in self.loaded():
+            row.weight = arms.get(row.id, 0.0)
+        self._deployment.sticky = sticky
+        self._changed()
+
+    def rejoin(self) -> None:
+        """Ends a split: all traffic to what served before; what was loaded for the test alone is unloaded."""
+        for row in self.loaded():
+            if row.status == RevisionStatus.TRIAL:
+                row.status = RevisionStatus.RETIRED.value
+            row.weight = 100.0 if row.status == RevisionStatus.SERVING else 0.0
+        self._deployment.sticky = None
         self._changed()
 
     def withdraw(self, revision: RevisionRow) -> None:

@@ -16,6 +16,7 @@ from ml_platform.contracts.deployments import (
     StageName,
     StageStatus,
 )
+from ml_platform.services.deployments.ledger import purpose_of
 from ml_platform.services.deployments.tables import (
     CanaryStepRow,
     DeploymentRow,
@@ -52,6 +53,7 @@ def deployment(
         revisions=[_revision(item) for item in revisions],
         active_rollout_id=row.active_rollout_id,
         last_rollout_id=row.last_rollout_id,
+        ab_test_id=row.ab_test_id,
         created_by=row.created_by_name,
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -65,6 +67,7 @@ def rollout(row: RolloutRow) -> Rollout:
         model_name=row.model_name,
         model_version=row.model_version,
         environment=Environment(row.environment),
+        purpose=purpose_of(row),
         status=RolloutStatus(row.status),
         reason=row.reason,
         requested_by=row.requested_by_name,

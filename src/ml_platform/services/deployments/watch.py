@@ -94,13 +94,14 @@ class RollbackWatch:
         return done
 
     def _serving(self) -> list[tuple[DeploymentRow, RevisionRow]]:
-        """What serves in production outside of rollouts, over all teams; rollouts judge for themselves."""
+        """What serves in production outside of rollouts and A/B tests, over all teams; those judge for themselves."""
         query = (
             select(DeploymentRow, RevisionRow)
             .join(RevisionRow, RevisionRow.deployment_id == DeploymentRow.id)
             .where(
                 DeploymentRow.environment == Environment.PRODUCTION.value,
                 DeploymentRow.active_rollout_id.is_(None),
+                DeploymentRow.ab_test_id.is_(None),
                 RevisionRow.status == RevisionStatus.SERVING.value,
                 RevisionRow.weight > 0,
             )
@@ -121,7 +122,7 @@ class RollbackWatch:
             traffic = Traffic(work, deployment)
             rows = traffic.loaded()
             serving = next((row for row in rows if row.id == revision_id and row.weight > 0), None)
-            if deployment.active_rollout_id is not None or serving is None:
+            if deployment.active_rollout_id or deployment.ab_test_id or serving is None:
                 return False  # somebody was quicker
             standby = next((row for row in rows if row.status == RevisionStatus.STANDBY), None)
             bad = f"{serving.model_name}/{serving.model_version}"

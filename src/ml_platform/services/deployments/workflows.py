@@ -3,13 +3,13 @@
 import itertools
 from collections.abc import Callable
 
-from ml_platform.contracts.deployments import RolloutStatus, StageName
+from ml_platform.contracts.deployments import RolloutPurpose, RolloutStatus, StageName
 from ml_platform.kit.durable import JSON, Flow, Retry, StepFailedError
 from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.access import Actor
 from ml_platform.services.deployments import stages
 from ml_platform.services.deployments.approving import ApprovalStage
-from ml_platform.services.deployments.ledger import Outcome, failed
+from ml_platform.services.deployments.ledger import Outcome, failed, purpose_of
 from ml_platform.services.deployments.placing import PlacingStage
 from ml_platform.services.deployments.rolling import CanarySteps, applies
 from ml_platform.services.deployments.runner import StageRunner
@@ -127,7 +127,12 @@ class _Run:
         """Without a canary the revision takes all traffic now, before it is audited and announced."""
         with self._runner.ledger() as ledger:
             held = ledger.active(self._runner.rollout_id)
-            if held is not None and not applies(ledger, self._runner.rollout_id):
+            if held is None:
+                return False
+            ledger.end_shadow(*held)
+            if purpose_of(held[1]) is not RolloutPurpose.TRAFFIC:
+                ledger.set_aside(*held)
+            elif not applies(ledger, self._runner.rollout_id):
                 ledger.release(*held)
             return held is not None
 

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from ml_platform.contracts.quality import (
     MOST_RECORDS,
@@ -111,10 +112,26 @@ class GroundTruthService:
             revisions=_revisions_of(found, min_rows),
         )
 
+    def label_files(self, deployment_id: str, since: datetime) -> list[Path]:
+        """The labels that arrived since then."""
+        deployment = self._deployments.get(self._work, deployment_id)
+        uploads = self._repository.uploads_since(deployment_id, since)
+        return self._store.files(deployment, [row.digest for row in uploads])
+
     def measure(
-        self, deployment_id: str, since: datetime, until: datetime, *, log: PredictionLog, kinds: AnswerKinds
+        self,
+        deployment_id: str,
+        since: datetime,
+        until: datetime,
+        *,
+        log: PredictionLog,
+        kinds: AnswerKinds,
+        beside: str | None = None,
     ) -> tuple[Labelled, int]:
-        """What the labels say of a window's predictions, and how many labels arrived since it began."""
+        """What the labels say of a window's predictions, and how many labels arrived since it began.
+
+        With `beside`, a revision, of the requests that it answered as well.
+        """
         deployment = self._deployments.get(self._work, deployment_id)
         bundles = kinds.bundles(self._work, deployment_id)
         uploads = self._repository.uploads_since(deployment_id, since)
@@ -133,6 +150,7 @@ class GroundTruthService:
             since=since,
             until=until,
             kind_of=kind_of,
+            beside=beside,
         )
         return found, records
 

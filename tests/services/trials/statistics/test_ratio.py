@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from ml_platform.services.trials.statistics import check_ratio
 
 

@@ -105,11 +105,15 @@ def upgrade() -> None:
         sa.Column("max_replicas", sa.Integer(), nullable=True),
         sa.Column("active_rollout_id", sa.String(), nullable=True),
         sa.Column("last_rollout_id", sa.String(), nullable=True),
+        sa.Column("ab_test_id", sa.String(), nullable=True),
+        sa.Column("ab_test_by_name", sa.String(), nullable=True),
+        sa.Column("sticky", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
         sa.Column("created_by", sa.String(), nullable=False),
         sa.Column("created_by_name", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deployments")),
+        sa.UniqueConstraint("ab_test_id", name=op.f("uq_deployments_ab_test_id")),
         sa.UniqueConstraint("active_rollout_id", name=op.f("uq_deployments_active_rollout_id")),
         sa.UniqueConstraint(
             "team_id", "environment", "name", name=op.f("uq_deployments_team_id_environment_name")
@@ -138,15 +142,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inference_snapshot")),
     )
     op.create_table(
-        "model_owners",
-        sa.Column("team_id", sa.String(), nullable=False),
-        sa.Column("model_name", sa.String(), nullable=False),
-        sa.Column("owner_id", sa.String(), nullable=False),
-        sa.Column("owner_name", sa.String(), nullable=False),
-        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("team_id", "model_name", name=op.f("pk_model_owners")),
-    )
-    op.create_table(
         "lineage_events",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("receiver", sa.String(), nullable=False),
@@ -161,6 +156,15 @@ def upgrade() -> None:
     with op.batch_alter_table("lineage_events", schema=None) as batch_op:
         batch_op.create_index("ix_lineage_events_receiver", ["receiver", "id"], unique=False)
 
+    op.create_table(
+        "model_owners",
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("model_name", sa.String(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("owner_name", sa.String(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("team_id", "model_name", name=op.f("pk_model_owners")),
+    )
     op.create_table(
         "model_reviews",
         sa.Column("id", sa.String(), nullable=False),
@@ -588,9 +592,7 @@ def upgrade() -> None:
             "ix_model_versions_experiment", ["team_id", "experiment_id", "id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_model_versions_job_id"), ["job_id"], unique=False)
-        batch_op.create_index(
-            batch_op.f("ix_model_versions_mlflow_source"), ["mlflow_source"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_model_versions_mlflow_source"), ["mlflow_source"], unique=False)
 
     op.create_table(
         "monitors",
@@ -675,6 +677,7 @@ def upgrade() -> None:
         sa.Column("config", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("weight", sa.Double(), nullable=False),
+        sa.Column("shadow_share", sa.Double(), nullable=True),
         sa.Column("smoke_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("baseline", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -1015,11 +1018,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_model_reviews_model")
 
     op.drop_table("model_reviews")
+    op.drop_table("model_owners")
     with op.batch_alter_table("lineage_events", schema=None) as batch_op:
         batch_op.drop_index("ix_lineage_events_receiver")
 
     op.drop_table("lineage_events")
-    op.drop_table("model_owners")
     op.drop_table("inference_snapshot")
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_idempotency_keys_created_at"))

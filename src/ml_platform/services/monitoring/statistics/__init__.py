@@ -20,6 +20,7 @@ from ml_platform.services.monitoring.statistics.labelled import (
     AnswerKind,
     Labelled,
     LabelledRevision,
+    join_labels,
     measure_labelled,
 )
 from ml_platform.services.monitoring.statistics.parquet import Selection
@@ -57,6 +58,7 @@ __all__ = [
     "compare",
     "compare_answers",
     "count_window",
+    "join_labels",
     "measure_labelled",
     "profile_reference",
     "shift_of",

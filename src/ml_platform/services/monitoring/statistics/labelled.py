@@ -61,24 +61,42 @@ def measure_labelled(
     since: datetime,
     until: datetime,
     kind_of: Callable[[str], AnswerKind | None],
+    beside: str | None = None,
     threads: int = 2,
     memory: str = "800MB",
 ) -> Labelled:
-    """Joins files of the prediction log with files of labels; memory grows with the labels alone."""
+    """Joins files of the prediction log with files of labels; memory grows with the labels alone.
+
+    With `beside`, a revision, only what that revision answered as well is measured of each.
+    """
     if not predictions:
         return Labelled(0, 0, 0, ())
     with opened(predictions, threads=threads, memory=memory) as connection:
-        first, last = (f"TIMESTAMPTZ {literal(moment.isoformat())}" for moment in (since, until))
-        connection.execute(_ANSWERED.format(deployment=literal(deployment_id), since=first, until=last))
-        _load_labels(connection, labels)
-        connection.execute(_BY_REQUEST)
-        for names in _key_names(connection):
-            connection.execute(_by_entity(names))
-        connection.execute(_PAIRS)
+        join_labels(connection, labels, deployment_id=deployment_id, since=since, until=until)
+        if beside is not None:
+            connection.execute(_BESIDE.format(revision=literal(beside)))
         labelled, matched, ambiguous = map(int, connection.execute(_COUNTS).fetchall()[0])
         rows = connection.execute(_REVISIONS).fetchall()
         found = [_revision(connection, row, kind_of(str(row[0]))) for row in rows]
     return Labelled(labelled, matched, ambiguous, tuple(found))
+
+
+def join_labels(
+    connection: duckdb.DuckDBPyConnection,
+    labels: Sequence[Path],
+    *,
+    deployment_id: str,
+    since: datetime,
+    until: datetime,
+) -> None:
+    """Makes of the view `data` the view `answered` and the table `pairs` of answers with their label."""
+    first, last = (f"TIMESTAMPTZ {literal(moment.isoformat())}" for moment in (since, until))
+    connection.execute(_ANSWERED.format(deployment=literal(deployment_id), since=first, until=last))
+    _load_labels(connection, labels)
+    connection.execute(_BY_REQUEST)
+    for names in _key_names(connection):
+        connection.execute(_by_entity(names))
+    connection.execute(_PAIRS)
 
 
 _ANSWERED = """
@@ -108,11 +126,17 @@ FROM sized s JOIN labels l ON s.request_id = l.request_id
 
 _PAIRS = """
 CREATE TABLE pairs AS
-SELECT revision_id, prediction, prediction_json, label, label_json FROM found
+SELECT request_id, instance, time, revision_id, prediction, prediction_json, label, label_json FROM found
 QUALIFY row_number() OVER (
     PARTITION BY request_id, instance, revision_id, time
     ORDER BY by_request DESC, CASE WHEN by_request THEN NULL ELSE label_time END, received_at DESC, position DESC
 ) = 1
+"""
+
+_BESIDE = """
+DELETE FROM pairs p WHERE NOT EXISTS (
+    SELECT 1 FROM pairs s WHERE s.revision_id = {revision} AND s.request_id = p.request_id AND s.instance = p.instance
+)
 """
 
 _COUNTS = """

@@ -77,10 +77,8 @@ def compare_arms(
 ) -> Difference | None:
     """None while a side cannot be measured, or has shown no variation yet.
 
-    Args:
-        alpha: the chance, over all looks, of an interval that misses the difference.
-        tau: the size of difference for which the test is quickest, in the metric's unit.
-        rate: the metric is a share of things that either happen or do not.
+    Over all looks together the interval misses the difference with chance `alpha`. `tau` is the size of
+    difference for which the test is quickest. A `rate` is a share of things that either happen or do not.
     """
     if control.mean is None or challenger.mean is None:
         return None
