@@ -95,7 +95,9 @@ def deploy(
     memory_mb: Annotated[int | None, typer.Option(min=64, help="MiB of each copy [1024]")] = None,
     features: Annotated[
         Path | None,
-        typer.Option(help="YAML or JSON: on_store_failure (fail, default, last_known), deadline_ms, defaults"),
+        typer.Option(
+            help="YAML or JSON: on_store_failure (fail, default, last_known), deadline_ms, defaults"
+        ),
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would happen; 5 when a gate stops it")
