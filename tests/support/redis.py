@@ -72,6 +72,12 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def version(self) -> str:
+        """The number of its release."""
+        told = self.call(b"INFO", b"server")
+        assert isinstance(told, bytes)
+        return next(line[14:] for line in told.decode().splitlines() if line.startswith("redis_version:"))
+
     def next_database(self) -> int:
         """One that no other test of this process has used."""
         return next(self._numbers) % _DATABASES

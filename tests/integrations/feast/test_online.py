@@ -185,6 +185,28 @@ class TestRedis:
         answer = repository.get_online_features([{"k": key} for key in keys], ["v:x"])
         assert answer["x"] == [*keys[:-1], None]
 
+    def test_a_user_that_may_do_no_more_than_it_must_is_enough(self, tmp_path):
+        with running_redis() as server:
+            allowed = (b"+hset", b"+hmget", b"+hkeys", b"+hdel", b"+del", b"+scan", b"+select")
+            assert server.call(b"ACL", b"SETUSER", b"writer", b"on", b">word", b"~*", *allowed) == b"OK"
+            frame = pl.DataFrame({"k": ["a"], "x": [1], "at": [datetime(2024, 1, 1, tzinfo=UTC)]})
+            frame.write_parquet(tmp_path / "s.parquet")
+            source = SourceSpec(str(tmp_path / "s.parquet"), "at")
+            views = [
+                FeatureViewSpec(name, (EntitySpec("k"),), source, (FieldSpec("x", "INT64"),))
+                for name in ("v", "w")
+            ]
+            address = RedisAddress.parse(server.url(4, "writer:word@"))
+            repository = FeastRepository(tmp_path / "features", "t", redis=address)
+            repository.apply(views)
+            for view in ("v", "w"):
+                repository.materialize(view)
+            assert repository.get_online_features([{"k": "a"}], ["v:x"])["x"] == [1]
+            repository.delete_view("v")
+            assert repository.get_online_features([{"k": "a"}], ["w:x"])["x"] == [1]
+            repository.delete_view("w")
+            assert server.call(b"DBSIZE", database=4) == 0
+
     def test_a_redis_that_is_away_is_unavailable_and_the_view_stays(self, tmp_path):
         with running_redis() as server:
             frame = pl.DataFrame({"k": ["a"], "x": [1], "at": [datetime(2024, 1, 1, tzinfo=UTC)]})
