@@ -9,13 +9,15 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper
 
 from ml_platform.contracts.bundles import (
@@ -37,6 +39,7 @@ from ml_platform.kit.ids import new_id
 from ml_platform.kit.storage import ObjectStorage
 from ml_platform.services.deployments import (
     BuiltBundle,
+    BundleTrial,
     DeployableVersion,
     EvaluationResult,
     Inspection,
@@ -59,7 +62,8 @@ def answers(scores: dict[str, int], reason: str = "as agreed") -> dict[str, Any]
 
 
 class LinearTools:
-    """Models are `model.json`: `{"bias", "metrics", "slices", "dangerous", "fragile", "unloadable"}`."""
+    """Models are `model.json`: `{"bias", "metrics", "slices", "dangerous", "fragile", "unloadable", "rows",
+    "unexplained"}`."""
 
     def __init__(self) -> None:
         self.builds = 0
@@ -80,7 +84,7 @@ class LinearTools:
         return EvaluationResult(metrics=model["metrics"], rows=100, slices=model.get("slices", {}))
 
     def sample(self, source: Path, reference: Path | None, label: str | None, limit: int) -> list[Any]:
-        return [{"x0": float(number)} for number in range(limit)]
+        return [{"x0": float(number)} for number in range(min(limit, _read(source).get("rows", 10)))]
 
     def build(
         self, version: DeployableVersion, destination: Path, *, features: FeatureRequest | None
@@ -94,11 +98,50 @@ class LinearTools:
         digest = digest_of((destination / MANIFEST_NAME).read_bytes())
         return BuiltBundle(destination, digest, "onnx", {"rows": 1}, None, (), reused=False)
 
+    def try_out(
+        self,
+        bundle: BuiltBundle,
+        rows: Sequence[Any],
+        *,
+        plain: Sequence[Any],
+        moved: Sequence[Any],
+        calls: int,
+    ) -> BundleTrial:
+        """Asks the graph here, where the real tools start a server for it."""
+        model = _sessions(bundle.path)
+        started = time.perf_counter()
+        answers = model(rows)
+        took = (time.perf_counter() - started) * 1000
+        return BundleTrial(
+            answers=answers,
+            same=model(rows) == answers,
+            milliseconds=[took] * calls,
+            pairs=list(zip(model(plain), model(moved), strict=True)),
+            memory_bytes=sum(file.stat().st_size for file in bundle.path.iterdir()),
+        )
+
     def take(self, bundle: Path, digest: str) -> BuiltBundle:
         return take(bundle, digest)
 
     def verify(self, bundle: Path, digest: str) -> None:
         take(bundle, digest)
+
+
+def _sessions(bundle: Path) -> Callable[[Sequence[Any]], list[float]]:
+    """The bundle's graph as a function; one that does not load answers nonsense, for the server to find out."""
+    try:
+        session = onnxruntime.InferenceSession(str(bundle / "model.onnx"), providers=["CPUExecutionProvider"])
+    except Exception:  # what is wrong with it is for the inference server to say
+        return lambda rows: [0.0] * len(rows)
+
+    def ask(rows: Sequence[Any]) -> list[float]:
+        if not rows:
+            return []
+        column = np.array([[row["x0"]] for row in rows], dtype=np.float64)
+        [found] = session.run(["variable"], {"x0": column})
+        return [float(value) for value in found[:, 0]]
+
+    return ask
 
 
 def _read(source: Path) -> dict[str, Any]:
@@ -132,19 +175,19 @@ def _write_bundle(directory: Path, model: dict[str, Any], features: FeatureReque
         onnx.checker.check_model(made)
     content = made.SerializeToString()
     (directory / "model.onnx").write_bytes(content)
-    background = json.dumps({"rows": [[0.0], [2.0]]}).encode()
-    (directory / BACKGROUND_FILE).write_bytes(background)
+    files = {"model.onnx": hashlib.sha256(content).hexdigest()}
+    if not model.get("unexplained"):
+        background = json.dumps({"rows": [[0.0], [2.0]]}).encode()
+        (directory / BACKGROUND_FILE).write_bytes(background)
+        files[BACKGROUND_FILE] = hashlib.sha256(background).hexdigest()
     manifest = BundleManifest(
         runtime="onnx",
         signature=Signature(inputs=(Column(name="x0", type="double"),)),
         task="regression",
         onnx=OnnxGraph(inputs="columns", prediction="variable"),
         features=features,
-        explain=Background(file=BACKGROUND_FILE, rows=2),
-        files={
-            "model.onnx": hashlib.sha256(content).hexdigest(),
-            BACKGROUND_FILE: hashlib.sha256(background).hexdigest(),
-        },
+        explain=Background(file=BACKGROUND_FILE, rows=2) if BACKGROUND_FILE in files else None,
+        files=files,
     )
     (directory / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
 

@@ -99,6 +99,12 @@ def deploy(
             help="YAML or JSON: on_store_failure (fail, default, last_known), deadline_ms, defaults"
         ),
     ] = None,
+    budget_p95_ms: Annotated[
+        float | None, typer.Option(help="Stop it when p95 of calls with one row is longer")
+    ] = None,
+    budget_memory_mb: Annotated[
+        int | None, typer.Option(min=1, help="Stop it when the model itself takes more MiB")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would happen; 5 when a gate stops it")
     ] = False,
@@ -126,6 +132,7 @@ def deploy(
         "canary": document(canary, "--canary") if canary is not None else None,
         "resources": _given(cpu=cpu, memory_mb=memory_mb),
         "features": document(features, "--features") if features is not None else None,
+        "budget": _given(p95_ms=budget_p95_ms, memory_mb=budget_memory_mb),
     }
     here = platform()
     if plan:

@@ -6,7 +6,13 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ml_platform.contracts.base import Name, RequestModel, ResponseModel, Slug
-from ml_platform.contracts.deployments import CanaryPlan, Environment, FeatureServing, ReplicaResources
+from ml_platform.contracts.deployments import (
+    Budget,
+    CanaryPlan,
+    Environment,
+    FeatureServing,
+    ReplicaResources,
+)
 
 
 class DeclaredDeployment(RequestModel):
@@ -27,6 +33,7 @@ class DeclaredDeployment(RequestModel):
     canary: CanaryPlan | None = None
     resources: ReplicaResources | None = None
     features: FeatureServing | None = None
+    budget: Budget | None = None
 
 
 class DeclaredState(RequestModel):

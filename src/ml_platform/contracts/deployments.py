@@ -87,6 +87,15 @@ class FeatureServing(RequestModel):
     )
 
 
+class Budget(RequestModel):
+    """What a model may take on the runtime that serves it; null: measured and not judged."""
+
+    p95_ms: float | None = Field(
+        default=None, gt=0, le=600_000, description="Of calls with one row, asked one after the other"
+    )
+    memory_mb: int | None = Field(default=None, ge=1, le=4_000_000, description="MiB of the model itself")
+
+
 class DeployRequest(RequestModel):
     environment: Environment = Field(examples=["staging"])
     name: Slug | None = Field(default=None, description="Of the endpoint; default: the model's name")
@@ -102,6 +111,7 @@ class DeployRequest(RequestModel):
     features: FeatureServing | None = Field(
         default=None, description="While the feature store is slow or down; default: requests fail with 503"
     )
+    budget: Budget = Field(default_factory=Budget)
 
     @model_validator(mode="after")
     def _scaling(self) -> "DeployRequest":

@@ -132,6 +132,10 @@ class EnvironmentCache:
         self._allow_source_builds = allow_source_builds
         self._compile_bytecode = compile_bytecode
 
+    @property
+    def root(self) -> Path:
+        return self._root
+
     def key(self, requirements: str, extra: Sequence[str] = ()) -> str:
         """What an environment is cached under: its requirements, the Python and the platform."""
         parts = [

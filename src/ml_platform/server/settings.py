@@ -122,6 +122,27 @@ class RolloutSettings(BaseModel):
         default=15, gt=0, le=300, description="Longest answer of a smoke test"
     )
     smoke_rows: int = Field(default=5, ge=1, le=1000, description="Rows sent in a smoke test")
+    smoke_calls: int = Field(
+        default=10,
+        ge=3,
+        le=10_000,
+        description="Calls by which a smoke test measures latency, for at most 5 s",
+    )
+    explain_timeout_seconds: float = Field(
+        default=30, gt=0, le=300, description="Longest explanation in a smoke test"
+    )
+    trial_calls: int = Field(
+        default=50,
+        ge=3,
+        le=10_000,
+        description="Calls by which the test stage measures latency, for at most 5 s",
+    )
+    stability_rows: int = Field(
+        default=500,
+        ge=30,
+        le=10_000,
+        description="Most held-out rows whose answers are asked for again, moved",
+    )
     gate_tolerance: float = Field(
         default=0.0, ge=0, le=1, description="How much worse than the champion a new version may be"
     )

@@ -432,13 +432,13 @@ class TestAVoidApproval:
     def approved_then(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, change: Any) -> dict[str, Any]:
         bench.plant("plain")
         bench.assess("plain", MEDIUM)
-        build = bench.tools.build
+        take = bench.tools.take  # the build stage takes the bundle that the test stage has built
 
         def changing(*args: Any, **kwargs: Any) -> Any:
             change()
-            return build(*args, **kwargs)
+            return take(*args, **kwargs)
 
-        monkeypatch.setattr(bench.tools, "build", changing)
+        monkeypatch.setattr(bench.tools, "take", changing)
         accepted = bench.deploy("plain", "production")
         approval = bench.approval(accepted)
         bench.vote(approval, bench.person("manager"))

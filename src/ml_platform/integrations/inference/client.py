@@ -70,8 +70,35 @@ class InferenceClient:
         revision_id: str,
         timeout: float,
     ) -> Answer:
+        verb = f"{quote(name, safe='')}:predict"
+        return self._asked(team, environment, verb, instances, token, revision_id, timeout)
+
+    def explain(
+        self,
+        team: str,
+        environment: str,
+        name: str,
+        instances: Sequence[Any],
+        *,
+        token: str,
+        revision_id: str,
+        timeout: float,
+    ) -> Answer:
+        verb = f"{quote(name, safe='')}:explain"
+        return self._asked(team, environment, verb, instances, token, revision_id, timeout)
+
+    def _asked(
+        self,
+        team: str,
+        environment: str,
+        verb: str,
+        instances: Sequence[Any],
+        token: str,
+        revision_id: str,
+        timeout: float,
+    ) -> Answer:
         path = "/".join(quote(part, safe="") for part in (team, environment))
-        url = f"{self._url()}/{path}/v1/models/{quote(name, safe='')}:predict"
+        url = f"{self._url()}/{path}/v1/models/{verb}"
         headers = {
             "authorization": f"Bearer {token}",
             "content-type": "application/json",
@@ -120,6 +147,10 @@ def _json(response: httpx.Response) -> Any:
     if len(response.content) > _MAX_ANSWER:
         return None
     try:
-        return json.loads(response.content)
+        return json.loads(response.content, parse_constant=_no_number)
     except ValueError:
         return None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")

@@ -20,12 +20,14 @@ from ml_platform.integrations.modelbuild.errors import (
 from ml_platform.integrations.modelbuild.evaluating import Evaluation
 from ml_platform.integrations.modelbuild.mlmodel import ModelInfo, inspect_model
 from ml_platform.integrations.modelbuild.pickles import Finding, scan_pickles
+from ml_platform.integrations.modelbuild.trials import BundleTrials, Trial
 
 __all__ = [
     "CONVERTED_BY",
     "NOT_CONVERTED_BECAUSE",
     "BuildFailedError",
     "BuildResult",
+    "BundleTrials",
     "Evaluation",
     "EvaluationFailedError",
     "Finding",
@@ -33,6 +35,7 @@ __all__ = [
     "ModelBuilder",
     "ModelInfo",
     "ModelRefusedError",
+    "Trial",
     "inspect_model",
     "scan_pickles",
     "warnings_of",

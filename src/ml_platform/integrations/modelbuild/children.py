@@ -15,6 +15,7 @@ from ml_platform.kit.processes import Limits, run_isolated, scrubbed_environment
 
 MODEL_WORKER = Path(__file__).parent / "workers" / "model_worker.py"
 PLATFORM_WORKER = "ml_platform.integrations.modelbuild.workers.platform_worker"
+TRIAL_WORKER = "ml_platform.integrations.modelbuild.workers.trial_worker"
 MAX_ANSWER_BYTES = 8 * 1024**2
 
 _ALONE = ("-P", "-s")  # as -I, but for the environment, of which a child is given its own
@@ -63,6 +64,11 @@ def ask_model(python: Path, folder: Path, limits: ChildLimits, request: Mapping[
 def ask_platform(folder: Path, limits: ChildLimits, request: Mapping[str, Any]) -> Answer:
     """Runs the platform's worker in our environment. Errors as in `_ask`."""
     return _ask([sys.executable, *_ALONE, "-m", PLATFORM_WORKER], folder, limits, request)
+
+
+def ask_trial(folder: Path, limits: ChildLimits, request: Mapping[str, Any]) -> Answer:
+    """Runs the program that tries bundles, and the server that it starts. Errors as in `_ask`."""
+    return _ask([sys.executable, *_ALONE, "-m", TRIAL_WORKER], folder, limits, request)
 
 
 def _ask(program: list[str], folder: Path, limits: ChildLimits, request: Mapping[str, Any]) -> Answer:

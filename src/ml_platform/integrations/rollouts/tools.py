@@ -23,6 +23,7 @@ from ml_platform.contracts.problems import ErrorCode
 from ml_platform.integrations.modelbuild import (
     CONVERTED_BY,
     NOT_CONVERTED_BECAUSE,
+    BundleTrials,
     ModelBuilder,
     ModelBuildError,
     warnings_of,
@@ -32,6 +33,7 @@ from ml_platform.kit.environments import EnvironmentFailedError
 from ml_platform.kit.errors import ConflictError
 from ml_platform.services.deployments import (
     BuiltBundle,
+    BundleTrial,
     DeployableVersion,
     EvaluationResult,
     Inspection,
@@ -44,8 +46,9 @@ _REFERENCE = "reference-"
 class BuilderTools:
     """Whatever runs a model's code does so in a child, in the model's own environment."""
 
-    def __init__(self, builder: ModelBuilder) -> None:
+    def __init__(self, builder: ModelBuilder, trials: BundleTrials) -> None:
         self._builder = builder
+        self._trials = trials
 
     def inspect(self, source: Path) -> Inspection:
         with _translated():
@@ -108,6 +111,20 @@ class BuilderTools:
             shutil.rmtree(scratch, ignore_errors=True)
         _checked(destination, digest)
         return _built(destination, manifest, digest, reused=False)
+
+    def try_out(
+        self,
+        bundle: BuiltBundle,
+        rows: Sequence[Any],
+        *,
+        plain: Sequence[Any],
+        moved: Sequence[Any],
+        calls: int,
+    ) -> BundleTrial:
+        take(bundle.path, bundle.digest)
+        with _translated():
+            found = self._trials.run(bundle.path, rows, plain=plain, moved=moved, calls=calls)
+        return BundleTrial(found.answers, found.same, found.milliseconds, found.pairs, found.memory_bytes)
 
     def take(self, bundle: Path, digest: str) -> BuiltBundle:
         return take(bundle, digest)

@@ -6,11 +6,12 @@ from sqlalchemy import func, select
 
 from ml_platform.integrations.apprise import AppriseNotifier
 from ml_platform.integrations.inference import InferenceClient
-from ml_platform.integrations.modelbuild import ModelBuilder
+from ml_platform.integrations.modelbuild import BundleTrials, ModelBuilder
 from ml_platform.integrations.rollouts import BuilderTools
 from ml_platform.integrations.supplychain import OsvAdvisories, SupplyChainInspector
 from ml_platform.kit.db import Database
 from ml_platform.kit.durable import WorkflowEngine
+from ml_platform.kit.environments import EnvironmentCache
 from ml_platform.kit.outbox import OutboxRelay
 from ml_platform.kit.secrets import SecretStore
 from ml_platform.kit.storage import ObjectStorage
@@ -55,7 +56,10 @@ def compose(runtime: Runtime) -> None:
         RolloutParts(
             factory=factory,
             catalogue=RegistryCatalogue(parts.get(ObjectStorage)),
-            tools=BuilderTools(parts.get(ModelBuilder)),
+            tools=BuilderTools(
+                parts.get(ModelBuilder),
+                BundleTrials(parts.get(EnvironmentCache), settings.home / "work"),
+            ),
             plane=client,
             notifier=AppriseNotifier(lambda: [url.get_secret_value() for url in settings.alert_urls]),
             roles=parts.get(RoleDirectory),

@@ -1,6 +1,7 @@
 """What was live at a moment, and on whose approval: read from the audit log, which nobody rewrites."""
 
 from datetime import datetime
+from typing import Any
 
 from ml_platform.contracts.deployments import (
     ApprovedBy,
@@ -9,7 +10,6 @@ from ml_platform.contracts.deployments import (
     DeployRequest,
     Environment,
     LiveRevision,
-    ReplicaResources,
 )
 from ml_platform.kit.errors import ConflictError, NotFoundError
 from ml_platform.services.access import Work
@@ -70,15 +70,16 @@ class DeploymentHistory:
             replicas=deployment.replicas,
             auto_scale=deployment.auto_scale,
             max_replicas=deployment.max_replicas,
-            resources=self._resources(then.revision_id),
+            **self._limits(then.revision_id),
             justification=body.justification or f"back to what was live at {body.at.isoformat()}",
         )
         return f"{then.model_name}/{then.model_version}", request
 
-    def _resources(self, revision_id: str) -> ReplicaResources:
-        """What its copies had then."""
+    def _limits(self, revision_id: str) -> dict[str, Any]:
+        """What its copies had then, and the budget that it was held to."""
         row = self._repository.revision(revision_id)
-        return ReplicaResources(**(row.config.get("resources") or {} if row is not None else {}))
+        config = row.config if row is not None else {}
+        return {name: config[name] for name in ("resources", "budget") if config.get(name)}
 
     def _live(self, row: RevisionRow, weight: float) -> LiveRevision:
         rollout = self._repository.rollout(row.rollout_id)

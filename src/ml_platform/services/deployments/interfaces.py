@@ -106,6 +106,25 @@ class BuiltBundle:
     converter: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BundleTrial:
+    """What a bundle did on a server of its own, started for it alone.
+
+    Attributes:
+        answers: to the rows, in the form in which callers get them.
+        same: whether the rows got the same answers a second time.
+        milliseconds: of single calls with one row.
+        pairs: the answers to a row and to its moved form, as many as there was time for.
+        memory_bytes: what the model takes, processes of its own included.
+    """
+
+    answers: Sequence[Any]
+    same: bool
+    milliseconds: Sequence[float]
+    pairs: Sequence[tuple[Any, Any]]
+    memory_bytes: int
+
+
 class ModelTools(Protocol):
     """Reads, evaluates and builds models; never runs any of their code in this process.
 
@@ -130,6 +149,18 @@ class ModelTools(Protocol):
         features: FeatureRequest | None,
     ) -> BuiltBundle:
         """Builds the bundle at `destination`, which does not exist yet and is complete when it does."""
+        ...
+
+    def try_out(
+        self,
+        bundle: BuiltBundle,
+        rows: Sequence[Any],
+        *,
+        plain: Sequence[Any],
+        moved: Sequence[Any],
+        calls: int,
+    ) -> BundleTrial:
+        """Asks the bundle on the runtime that will serve it, in a process of its own."""
         ...
 
     def take(self, bundle: Path, digest: str) -> BuiltBundle:
@@ -262,6 +293,20 @@ class InferencePlane(Protocol):
         timeout: float,
     ) -> Answer:
         """One request to the real endpoint, answered by this revision whatever its weight."""
+        ...
+
+    def explain(
+        self,
+        team: str,
+        environment: str,
+        name: str,
+        instances: Sequence[Any],
+        *,
+        token: str,
+        revision_id: str,
+        timeout: float,
+    ) -> Answer:
+        """The same, asked why."""
         ...
 
 

@@ -336,9 +336,7 @@ class DeploymentService:
             self._work.record(action, "rollout", rollout.id, deployment_id=deployment.id)
         return self._view(deployment)
 
-    def _held(
-        self, deployment_id: str, operation: str = "change"
-    ) -> tuple[DeploymentRow, RolloutRow | None]:
+    def _held(self, deployment_id: str, operation: str = "change") -> tuple[DeploymentRow, RolloutRow | None]:
         """The deployment, locked, with the rollout that is under way; the caller may change it."""
         found = self._repository.deployment(deployment_id)
         facts = facts_of_deployment(self._repository, found)
@@ -411,6 +409,7 @@ class DeploymentService:
                 "canary": canary.model_dump(mode="json"),
                 "resources": body.resources.model_dump(mode="json"),
                 "features": body.features.model_dump(mode="json") if body.features is not None else None,
+                "budget": body.budget.model_dump(mode="json"),
             },
             status=RolloutStatus.RUNNING.value,
             reason=None,

@@ -1,4 +1,4 @@
-"""test: quality on held-out data against the version's own gate and what serves now, by slice, and fairness."""
+"""test: quality on held-out data against the gate and what serves now, by slice; fairness; the bundle on trial."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from ml_platform.services.deployments.interfaces import DeployableVersion, Evalu
 from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.stages.context import StageContext
 from ml_platform.services.deployments.stages.fairness import assess_fairness, worse_slice
+from ml_platform.services.deployments.stages.trial import try_out
 
 LOWER_IS_BETTER = frozenset({"rmse", "mae", "mse", "mape", "log_loss", "brier_score"})
 _USUAL = ("roc_auc", "accuracy", "r2", "rmse")
@@ -15,6 +16,11 @@ _USUAL = ("roc_auc", "accuracy", "r2", "rmse")
 def test(context: StageContext) -> Outcome:
     """Passes without an evaluation only when there is nothing to evaluate on, and says so."""
     version = context.resolve()
+    quality = _quality(context, version)
+    return try_out(context, version, quality.evidence) if quality.passed else quality
+
+
+def _quality(context: StageContext, version: DeployableVersion) -> Outcome:
     if version.reference is None or version.label is None:
         reason = "not evaluated: the version has no held-out data with labels"
         return Outcome(passed=True, evidence={"evaluated": False, "complete": False, "note": reason})
