@@ -18,7 +18,7 @@ ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform and look at its times.
 WHOLE := tests/server/test_openapi_fuzz.py tests/e2e
 
-.PHONY: help setup demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-serving openapi migration soak-inference tamper-audit clean
+.PHONY: help setup demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -48,6 +48,11 @@ SOAK_SECONDS ?= 1800
 
 fuzz: $(READY) ## Send generated requests to every operation, on both databases (FUZZ_EXAMPLES of each kind)
 	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN)/python -m pytest tests/server/test_openapi_fuzz.py -s -o timeout=0
+
+ROLLOUT_KILLS ?= 200
+
+kill-rollouts: $(READY) ## Kill the control plane at random moments of rollouts (ROLLOUT_KILLS times), and report
+	@ROLLOUT_KILLS=$(ROLLOUT_KILLS) $(RUN)/python -m pytest tests/services/deployments/test_crash.py -k Random -q
 
 FUZZ_PAYLOADS ?= 100000
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "deploy": Entry(f"{_CLI}.deployments", "deploy", "Deploy a model through the nine stages"),
     "deployments": Entry(f"{_CLI}.deployments", "deployments", "Endpoints, their rollouts and their traffic"),
     "diff": Entry(f"{_CLI}.declared", "diff", "Compare a file of deployments with what is live"),
+    "plan": Entry(f"{_CLI}.declared", "plan", "Say what applying a file of deployments would meet"),
     "apply": Entry(f"{_CLI}.declared", "apply", "Deploy what is not as a file of deployments says"),
     "inference": Entry(f"{_CLI}.inference", "app", "The inference server on its own"),
     "approvals": Entry(f"{_CLI}.approvals", "approvals", "Deployments that people must decide on"),

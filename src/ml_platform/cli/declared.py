@@ -1,18 +1,23 @@
-"""`mlops diff` and `mlops apply`: deployments as a file."""
+"""`mlops diff`, `mlops plan` and `mlops apply`: deployments as a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ml_platform.cli.context import Output, Timeout, platform, show
 from ml_platform.cli.output import Format, say
 
+if TYPE_CHECKING:
+    from ml_platform.contracts.declared import DeclaredComparison
+    from ml_platform.contracts.deployments import DeploymentPlan
+
 File = Annotated[
     Path,
     typer.Option("--file", "-f", help="deployment.yaml; its form is docs/reference/deployment.schema.json"),
 ]
 _COLUMNS = ["deployment", "outcome", "model_id", "differences"]
+_PLANNED = ["deployment", "outcome", "model_id", "allowed", "stopped_by", "why", "risk", "approval"]
 
 
 def diff(file: File, output: Output = Format.TABLE) -> None:
@@ -23,6 +28,25 @@ def diff(file: File, output: Output = Format.TABLE) -> None:
     show(found, output, _COLUMNS)
     if any(item.outcome in (DeclaredOutcome.NEW, DeclaredOutcome.DIFFERENT) for item in found):
         raise typer.Exit(1)
+
+
+def plan(
+    file: File,
+    summary: Annotated[
+        Path | None, typer.Option(help="Also write it as Markdown to this file, for a pull request")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Say what applying a file of deployments would meet: which gate stops it, and who must approve.
+
+    Exit code 10: a gate would stop one of them.
+    """
+    found = platform().plan(file)
+    if summary is not None:
+        summary.write_text(_markdown(found), encoding="utf-8")
+    show([_line(comparison, planned) for comparison, planned in found], output, _PLANNED)
+    if any(planned is not None and not planned.allowed for _, planned in found):
+        raise typer.Exit(10)
 
 
 def apply(
@@ -42,3 +66,57 @@ def apply(
         if rollout is not None and wait:
             rollout.wait(timeout, for_approval=for_approval)
             say(f"{comparison.deployment}: {comparison.model_id} serves")
+
+
+def _line(comparison: "DeclaredComparison", planned: "DeploymentPlan | None") -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "deployment": comparison.deployment,
+        "outcome": comparison.outcome.value,
+        "model_id": comparison.model_id,
+        "differences": [item.model_dump() for item in comparison.differences],
+    }
+    if planned is None:
+        return line | {"allowed": True, "stopped_by": None, "why": None, "risk": None, "approval": None}
+    stopped = next((gate for gate in planned.gates if gate.stage is planned.stopped_by), None)
+    approval = planned.approval
+    return line | {
+        "allowed": planned.allowed,
+        "stopped_by": planned.stopped_by.value if planned.stopped_by else None,
+        "why": stopped.detail if stopped is not None else None,
+        "risk": planned.risk_level.value if planned.risk_level else None,
+        "approval": f"{approval.quorum} of {', '.join(approval.seats)}" if approval else None,
+    }
+
+
+def _markdown(found: "list[tuple[DeclaredComparison, DeploymentPlan | None]]") -> str:
+    """A table for people who review the change; names and reasons are text, never markup."""
+    lines = [
+        "### Deployments",
+        "",
+        "| deployment | model | change | gates | approval |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for comparison, planned in found:
+        line = _line(comparison, planned)
+        changes = "; ".join(
+            f"{item.field}: {item.live or 'none'} to {item.file}" for item in comparison.differences
+        )
+        gates = (
+            "pass as far as is known"
+            if line["allowed"]
+            else f"**{line['stopped_by']}**: {_text(line['why'])}"
+        )
+        cells = [
+            _text(line["deployment"]),
+            _text(line["model_id"]),
+            _text(changes or line["outcome"]),
+            gates if planned is not None else "nothing to do",
+            _text(line["approval"] or "nobody"),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: str | None) -> str:
+    kept = " ".join((value or "").split())
+    return "".join(f"\\{char}" if char in "\\`*_[]<>|#~@" else char for char in kept)

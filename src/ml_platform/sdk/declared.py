@@ -14,7 +14,7 @@ from ml_platform.contracts.declared import (
     DeclaredState,
 )
 from ml_platform.contracts.deployments import Deployment as DeploymentData
-from ml_platform.contracts.deployments import RolloutStatus
+from ml_platform.contracts.deployments import DeploymentPlan, RolloutStatus
 from ml_platform.contracts.plainyaml import load_plain
 from ml_platform.sdk.deployments import Deployment, Deployments
 from ml_platform.sdk.errors import InvalidInputError
@@ -59,6 +59,22 @@ def compare(deployments: Deployments, state: DeclaredState) -> list[DeclaredComp
     return [_compared(deployments, item) for item in state.deployments]
 
 
+def plan(
+    deployments: Deployments, state: DeclaredState
+) -> list[tuple[DeclaredComparison, DeploymentPlan | None]]:
+    """What applying the file would meet, without doing it; None for what is as the file says already."""
+    found = compare(deployments, state)
+    return [
+        (
+            comparison,
+            None
+            if comparison.outcome is DeclaredOutcome.SAME
+            else deployments.plan(comparison.model_id, environment=item.environment.value, **_options(item)),
+        )
+        for item, comparison in zip(state.deployments, found, strict=True)
+    ]
+
+
 def apply(
     deployments: Deployments, state: DeclaredState
 ) -> list[tuple[DeclaredComparison, Deployment | None]]:
@@ -73,10 +89,15 @@ def apply(
         if comparison.outcome in (DeclaredOutcome.SAME, DeclaredOutcome.UNDER_WAY):
             started.append((comparison, None))
             continue
-        options = item.model_dump(exclude={"model", "environment"}, exclude_none=True, mode="json")
-        rollout = deployments.deploy(comparison.model_id, environment=item.environment.value, **options)
+        rollout = deployments.deploy(
+            comparison.model_id, environment=item.environment.value, **_options(item)
+        )
         started.append((comparison, rollout))
     return started
+
+
+def _options(item: DeclaredDeployment) -> dict[str, Any]:
+    return item.model_dump(exclude={"model", "environment"}, exclude_none=True, mode="json")
 
 
 def _compared(deployments: Deployments, item: DeclaredDeployment) -> DeclaredComparison:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import httpx
 
 from ml_platform.contracts.declared import DeclaredComparison
+from ml_platform.contracts.deployments import DeploymentPlan
 from ml_platform.sdk import declared
 from ml_platform.sdk.config import Connection, resolve
 from ml_platform.sdk.data import Data, Dataset
@@ -68,6 +69,12 @@ class Platform:
     def compare(self, file: str | Path | Mapping[str, Any]) -> list[DeclaredComparison]:
         """A file of deployments beside what is live; changes nothing."""
         return declared.compare(self.deployments, declared.read_state(file))
+
+    def plan(
+        self, file: str | Path | Mapping[str, Any]
+    ) -> list[tuple[DeclaredComparison, DeploymentPlan | None]]:
+        """What applying a file of deployments would meet: which gate stops, who approves. Changes nothing."""
+        return declared.plan(self.deployments, declared.read_state(file))
 
     def apply(
         self, file: str | Path | Mapping[str, Any]

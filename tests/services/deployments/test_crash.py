@@ -1,6 +1,9 @@
-"""Killed at every step of a rollout, before, between and after its effect: everything happens once."""
+"""Killed at every step of a rollout, before, between and after its effect, and at random: everything happens once."""
 
 import json
+import os
+import random
+import time
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -13,8 +16,9 @@ from ml_platform.services.audit.tables import AuditEventRow
 from ml_platform.services.deployments.tables import CanaryStepRow, RevisionRow, RolloutRow
 from ml_platform.services.governance.tables import ApprovalRow, ApprovalVoteRow
 from tests.services.deployments.crash_program import roll_out
-from tests.support.crash import Function, crash_and_resume
+from tests.support.crash import Function, crash_and_resume, finish
 
+REPORT = Path(__file__).parents[3] / "benchmarks" / "reports" / "rollout_kills.md"
 STEPS = [
     *("validate", "security", "test", "approval", "approval.notify", "approval.settle", "build", "deploy"),
     *("deploy.ready", "deploy.settle", "smoke_test", "release", "audit", "notify", "canary.plan"),
@@ -24,15 +28,19 @@ STEPS = [
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    for version in (1, 2):
-        folder = tmp_path / "models" / str(version)
-        folder.mkdir(parents=True)
-        model = {"bias": float(version), "metrics": {"accuracy": 0.8 + version / 100}}
-        (folder / "model.json").write_text(json.dumps(model))
+    plant(tmp_path, 1, 2)
     database = Database(f"sqlite:///{tmp_path / 'platform.db'}")
     schema.upgrade(database, lock_file=tmp_path / "lock")
     database.close()
     return tmp_path
+
+
+def plant(home: Path, *versions: int) -> None:
+    for version in versions:
+        folder = home / "models" / str(version)
+        folder.mkdir(parents=True)
+        model = {"bias": float(version), "metrics": {"accuracy": 0.8 + version / 10_000}}
+        (folder / "model.json").write_text(json.dumps(model))
 
 
 def points(*moments: str) -> list[str]:
@@ -54,26 +62,67 @@ class TestKilledAtEveryStep:
         log = home / "log.txt"
         crash_and_resume(Function(roll_out, (home, [1]), log), [])
         crash_and_resume(Function(roll_out, (home, [1, 2]), log), points(*moments))
-        database = Database(f"sqlite:///{home / 'platform.db'}")
-        with database.read() as session:
-            rollouts = session.query(RolloutRow).order_by(RolloutRow.id).all()
-            revisions = session.query(RevisionRow).order_by(RevisionRow.id).all()
-            approvals = session.query(ApprovalRow).all()
-            votes = session.query(ApprovalVoteRow).count()
-            steps = [(row.step, row.status) for row in session.query(CanaryStepRow)]
-            actions = Counter((row.action, row.resource_id) for row in session.query(AuditEventRow))
-        database.close()
-        assert [row.status for row in rollouts] == ["succeeded", "succeeded"]
-        assert [(row.status, row.weight) for row in revisions] == [("standby", 0), ("serving", 100)]
-        assert ([row.status for row in approvals], votes) == (["approved", "approved"], 4)
-        assert steps == [(0, "passed")]
-        for rollout in rollouts:
-            assert actions["rollout.start", rollout.id] == 1
-            assert actions["rollout.stage.passed", rollout.id] == 9
-            assert actions["rollout.sealed", rollout.id] == 1
-            assert actions["rollout.succeeded", rollout.id] == 1
-            assert actions["revision.create", rollout.revision_id] == 1
-        assert actions["model.champion", "plain/2"] == 1
-        assert actions["rollout.canary.step", rollouts[1].deployment_id] == 1
-        bundles = [path.name for path in (home / "storage").rglob("bundle.json")]
-        assert len(bundles) == 2
+        all_happened_once(home, 2)
+
+
+@pytest.mark.slow
+class TestKilledAtRandom:
+    @pytest.mark.timeout(0)
+    def test_every_effect_happens_once_and_no_approval_is_lost(self, home: Path) -> None:
+        """`ROLLOUT_KILLS` sets how many kills must hit; `make kill-rollouts` writes a report of many."""
+        wanted, seed = int(os.environ.get("ROLLOUT_KILLS", "15")), random.randrange(2**32)
+        chance, began = random.Random(seed), time.monotonic()
+        hits = runs = last = 0
+        while hits < wanted:
+            versions = range(last + 1, last + 5)
+            last = versions[-1]
+            plant(home, *(version for version in versions if version > 2))
+            program = Function(roll_out, (home, list(versions)), home / "log.txt")
+            while hits < wanted:
+                runs += 1
+                ended = program.run(kill_after=chance.uniform(0, 2.5))
+                if not ended.killed:
+                    assert ended.returncode == 0, f"seed {seed}: {ended.output}"
+                    break
+                hits += 1
+            finish(program, timeout=300)
+        all_happened_once(home, last)
+        if "ROLLOUT_KILLS" in os.environ:
+            minutes = (time.monotonic() - began) / 60
+            REPORT.write_text(
+                "# Rollouts killed at random\n\n`make kill-rollouts`: control planes were killed with SIGKILL at"
+                f" random moments of their first 2.5 s and started again: {hits} kills in {runs} runs over {last}"
+                f" rollouts with approval, and canary from the second on, in {minutes:.1f} minutes (seed {seed})."
+                "\n\nEvery rollout succeeded; every stage, audit event, revision, approval, vote and change of"
+                " traffic happened exactly once; every outbox entry was delivered.\n"
+            )
+
+
+def all_happened_once(home: Path, number: int) -> None:
+    """Versions 1 to `number` were rolled out one after the other, each effect once."""
+    database = Database(f"sqlite:///{home / 'platform.db'}")
+    with database.read() as session:
+        rollouts = session.query(RolloutRow).order_by(RolloutRow.id).all()
+        revisions = session.query(RevisionRow).order_by(RevisionRow.id).all()
+        approvals = session.query(ApprovalRow).all()
+        votes = session.query(ApprovalVoteRow).count()
+        steps = Counter((row.step, row.status) for row in session.query(CanaryStepRow))
+        actions = Counter((row.action, row.resource_id) for row in session.query(AuditEventRow))
+    database.close()
+    assert [(row.model_version, row.status) for row in rollouts] == [
+        (version, "succeeded") for version in range(1, number + 1)
+    ]
+    retired = [("retired", 0)] * (number - 2)
+    assert [(row.status, row.weight) for row in revisions] == [*retired, ("standby", 0), ("serving", 100)]
+    assert ([row.status for row in approvals], votes) == (["approved"] * number, 2 * number)
+    assert steps == {(0, "passed"): number - 1}
+    for rollout in rollouts:
+        assert actions["rollout.start", rollout.id] == 1
+        assert actions["rollout.stage.passed", rollout.id] == 9
+        assert actions["rollout.sealed", rollout.id] == 1
+        assert actions["rollout.succeeded", rollout.id] == 1
+        assert actions["revision.create", rollout.revision_id] == 1
+        assert actions["model.champion", f"plain/{rollout.model_version}"] == 1
+    assert actions["rollout.canary.step", rollouts[0].deployment_id] == number - 1
+    bundles = [path.name for path in (home / "storage").rglob("bundle.json")]
+    assert len(bundles) == number

@@ -1,5 +1,8 @@
 """Deployments as a file: compared, applied, applied again, and refused when the file is wrong."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ import pytest
 import yaml
 
 from ml_platform import Platform
+from ml_platform.sdk.declared import read_state
 from ml_platform.sdk.errors import InvalidInputError, NotFoundError
 from tests.cli.running import Mlops
 from tests.support.rollouts import MEDIUM, Bench
@@ -76,6 +80,126 @@ class TestApplying:
         with pytest.raises(NotFoundError):
             sdk.apply({"version": 1, "deployments": items})
         assert sdk.deployments.list() == []
+
+
+class TestPlanning:
+    def test_it_says_what_would_stop_and_who_approves_and_starts_nothing(
+        self, bench: Bench, sdk: Platform, file: Path
+    ) -> None:
+        bench.plant("plain")
+        write(file, environment="production")
+        [(_, planned)] = sdk.plan(file)
+        assert planned is not None
+        assert (planned.allowed, planned.stopped_by) == (False, "validate")
+        bench.assess("plain", MEDIUM)
+        [(_, planned)] = sdk.plan(file)
+        assert planned is not None
+        assert planned.allowed
+        assert planned.approval is not None
+        assert planned.approval.quorum == 2
+        assert sdk.deployments.list() == []
+
+    def test_what_is_live_already_is_not_planned(self, bench: Bench, sdk: Platform, file: Path) -> None:
+        bench.plant("plain")
+        [(_, started)] = sdk.apply(write(file))
+        assert started is not None
+        started.wait(60)
+        assert [planned for _, planned in sdk.plan(file)] == [None]
+
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "churn"
+
+
+def commands(name: str) -> dict[str, str]:
+    """What the jobs of the example's workflow run of ours."""
+    workflow = yaml.safe_load((EXAMPLE / ".github" / "workflows" / "deployments.yml").read_text())
+    steps = workflow["jobs"][name]["steps"]
+    return {
+        step.get("name", ""): step["run"] for step in steps if "run" in step and "uv tool" not in step["run"]
+    }
+
+
+class TestTheExamplesPipelines:
+    """The very commands of the workflow and of Argo CD's job, run by a shell."""
+
+    @pytest.fixture
+    def shell(self, bench: Bench, tmp_path: Path) -> Any:
+        folder = tmp_path / "checkout"
+        folder.mkdir()
+        environment = os.environ | {
+            "MLOPS_API_URL": bench.platform.url,
+            "MLOPS_API_KEY": bench.engineer.token,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+            "HOME": str(tmp_path),
+        }
+        environment.pop("MLOPS_TEAM", None)
+
+        def run(command: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                ["bash", "-e", "-o", "pipefail", "-c", command],
+                cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+            )  # fmt: skip
+
+        run.folder = folder  # type: ignore[attr-defined]
+        return run
+
+    def test_a_change_is_planned_shown_applied_and_then_no_drift(self, bench: Bench, shell: Any) -> None:
+        bench.plant("churn")
+        items = [{"name": "churn", "environment": "staging", "model": "churn/1"}]
+        (shell.folder / "deployment.yaml").write_text(yaml.safe_dump({"version": 1, "deployments": items}))
+        assert shell(*commands("drift").values()).returncode == 1
+        plan, show = commands("plan").values()
+        planned = shell(plan)
+        assert planned.returncode == 0, planned.stderr
+        assert shell(show).returncode == 0
+        assert "| staging/churn | churn/1 |" in (shell.folder / "summary.md").read_text()
+        applied = shell(*commands("apply").values())
+        assert applied.returncode == 0, applied.stderr
+        assert shell(*commands("drift").values()).returncode == 0
+
+    def test_a_change_that_a_gate_would_stop_fails_the_check_and_says_why(
+        self, bench: Bench, shell: Any
+    ) -> None:
+        bench.plant("churn")
+        items = [{"name": "churn", "environment": "production", "model": "churn/1"}]
+        (shell.folder / "deployment.yaml").write_text(yaml.safe_dump({"version": 1, "deployments": items}))
+        plan, show = commands("plan").values()
+        assert shell(plan).returncode == 10
+        assert shell(show).returncode == 0
+        assert "**validate**" in (shell.folder / "summary.md").read_text()
+
+    def test_a_merge_that_waits_for_people_is_no_failure_and_one_that_fails_is(
+        self, bench: Bench, shell: Any
+    ) -> None:
+        bench.plant("churn")
+        bench.assess("churn", MEDIUM)
+        items = [{"name": "churn", "environment": "production", "model": "churn/1"}]
+        (shell.folder / "deployment.yaml").write_text(yaml.safe_dump({"version": 1, "deployments": items}))
+        job = yaml.safe_load((EXAMPLE / "deploy" / "argocd" / "job.yaml").read_text())
+        [container] = job["spec"]["template"]["spec"]["containers"]
+        [argument] = container["args"]
+        command = argument.replace("/config/", "")
+        assert [command] == list(commands("apply").values())
+        waits = shell(command)
+        assert waits.returncode == 0, waits.stderr
+        assert "approv" in waits.stderr
+        items[0]["model"] = "nobody/1"
+        (shell.folder / "deployment.yaml").write_text(yaml.safe_dump({"version": 1, "deployments": items}))
+        assert shell(command).returncode != 0
+
+    def test_the_examples_own_file_is_of_the_form_and_what_argo_takes(self) -> None:
+        state = read_state(EXAMPLE / "deployment.yaml")
+        assert {(item.environment.value, item.name) for item in state.deployments} == {
+            ("staging", "churn"),
+            ("production", "churn"),
+        }
+        kustomization = yaml.safe_load((EXAMPLE / "kustomization.yaml").read_text())
+        [generated] = kustomization["configMapGenerator"]
+        assert all((EXAMPLE / name).is_file() for name in (*kustomization["resources"], *generated["files"]))
+        job = yaml.safe_load((EXAMPLE / "deploy" / "argocd" / "job.yaml").read_text())
+        [volume] = job["spec"]["template"]["spec"]["volumes"]
+        assert volume["configMap"]["name"] == generated["name"]
 
 
 class TestReading:
