@@ -37,6 +37,8 @@ from ml_platform.inference.features import (
 from ml_platform.kit.redis import RedisAddress
 
 EVENT = datetime(2024, 1, 1, tzinfo=UTC)
+PATIENCE_MS = 30_000.0
+"""A slow machine makes no test fail; what deadlines do has tests of its own."""
 KINDS = {"int64": "INT64", "float64": "DOUBLE", "object": "STRING"}
 
 
@@ -93,7 +95,8 @@ class Store:
     def reader(self, spec, **options):
         """Ours, over this store."""
         if self.redis is not None:
-            self.opened.append(FeastRedisReader(spec, self.redis, **options))
+            patient = msgspec.structs.replace(spec, deadline_ms=PATIENCE_MS)
+            self.opened.append(FeastRedisReader(patient, self.redis, **options))
         else:
             self.opened.append(FeastSqliteReader(spec, **options))
         return self.opened[-1]
@@ -113,7 +116,9 @@ class Store:
         return FeatureStore(**(given | changes))
 
     def open(self, request, **changes):
-        self.opened.append(open_online_features(self.place(**changes), request, redis=self.redis))
+        self.opened.append(
+            open_online_features(self.place(**changes), request, PATIENCE_MS, redis=self.redis)
+        )
         return self.opened[-1]
 
     def close(self):
@@ -220,7 +225,8 @@ class TestLookup:
                 for name, count in (("both", 2), ("one", 1))
             )
             place = {"kind": "redis", "views": views}
-        opened = open_online_features(FeatureStore(team="t", project="team", **place), request, redis=address)
+        store = FeatureStore(team="t", project="team", **place)
+        opened = open_online_features(store, request, PATIENCE_MS, redis=address)
         assert opened.lookup(
             [{"shop": 7, "name": "ä"}, {"shop": 8, "name": "b"}, {"shop": 7, "name": "b"}]
         ) == {

@@ -221,7 +221,7 @@ class TestUnavailable:
             except FeatureStoreUnavailable:
                 return None
 
-        assert eventually(answer, what="an answer") == [7]
+        assert eventually(answer, within=60, what="an answer") == [7]
 
     def test_refused(self, written):
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -229,7 +229,15 @@ class TestUnavailable:
         self.fails_soon(written.reader(RedisAddress(host="127.0.0.1", port=port)), "nobody answers there")
 
     def test_a_name_that_nobody_knows(self, written):
-        self.fails_soon(written.reader(RedisAddress(host="redis.invalid")), "nobody answers|deadline")
+        reader = written.reader(RedisAddress(host="redis.invalid"), deadline_ms=300)
+        self.fails_soon(reader, "nobody answers|deadline")
+
+    def test_a_question_that_is_not_taken_is_given_up(self, written):
+        with socket.create_server(("127.0.0.1", 0)) as listener:  # never accepts, and never answers
+            address = RedisAddress(host="127.0.0.1", port=listener.getsockname()[1])
+            reader = written.reader(address, deadline_ms=300)
+            for _ in range(3):
+                self.fails_soon(reader, "within the deadline")
 
     def test_a_socket_that_is_not_there(self, written, tmp_path):
         self.fails_soon(written.reader(RedisAddress(path=str(tmp_path / "x.sock"))), "nobody answers there")

@@ -87,7 +87,9 @@ class TestFeaturesInRedis:
         assert self.answer(bench, accepted, "a").status_code == 503
         redis.start()
         redis.call(b"CONFIG", b"SET", b"requirepass", PASSWORD.encode())
-        eventually(lambda: self.answer(bench, accepted, "a").status_code == 422, what="an empty Redis")
+        eventually(
+            lambda: self.answer(bench, accepted, "a").status_code == 422, within=60, what="an empty Redis"
+        )
         self.materialize(bench, define=False)
         assert self.predict(bench, accepted, "a", "b") == [4.5, 10.0]
 
@@ -120,7 +122,7 @@ class TestFeaturesInRedis:
             answer = self.answer(bench, accepted, *customers)
             return answer.json()["predictions"] if answer.status_code == 200 else []
 
-        return eventually(answered, what="a prediction")
+        return eventually(answered, within=60, what="a prediction")
 
     def answer(self, bench: Bench, accepted: dict[str, Any], *customers: str) -> Any:
         instances = [{"customer_id": customer} for customer in customers]
