@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from ml_platform.contracts.featurepolicy import FeaturePolicy
@@ -329,3 +330,52 @@ class TestPolicy:
             )
         finally:
             shop.close()
+
+
+class TestStandalone:
+    def test_reads_its_stores_and_its_policy_from_settings(self, tmp_path, storage):
+        bundle = build_linear(storage / f"alone-{tmp_path.name}", [1.0, 1.0], features=REQUEST)
+        path = tmp_path / "online.db"
+        write_store(path, CUSTOMERS)
+        store = FeatureStore(team="default", project="shop", path=str(path))
+        (tmp_path / "stores.json").write_bytes(msgspec.json.encode([store]))
+        policy = FeaturePolicy(on_store_failure="default", defaults={"x0": 1, "x1": 2}, deadline_ms=PATIENT)
+        server = Server(
+            tmp_path / "inference",
+            None,
+            storage,
+            model_dir=bundle.path,
+            model_name="churn",
+            anonymous=1,
+            stores_file=tmp_path / "stores.json",
+            feature_policy=msgspec.json.encode(policy).decode(),
+        )
+        try:
+            server.start()
+            found = eventually(
+                lambda: (r := server.predict([{"customer_id": "b"}], token=None)).status_code == 200 and r,
+                "the first answer",
+                120,
+            )
+            assert (found.json(), "mlops-features" in found.headers) == ({"predictions": [22.0]}, False)
+            with removed(path):
+                found = eventually(
+                    lambda: (
+                        (r := server.predict([{"customer_id": "b"}], token=None)).headers.get(
+                            "mlops-features"
+                        )
+                        and r
+                    ),
+                    "the store is missed",
+                )
+                assert (found.json(), found.headers["mlops-features"]) == ({"predictions": [3.0]}, "default")
+        finally:
+            server.close()
+
+    def test_refuses_a_policy_that_is_none_at_its_start(self, tmp_path, storage):
+        server = Server(tmp_path / "inference", None, storage, feature_policy='{"on_store_failure": "zeros"}')
+        try:
+            with pytest.raises(RuntimeError, match="feature-policy"):
+                server.start()
+        finally:
+            server.close()

@@ -103,7 +103,12 @@ class ModelDirectory:
         if (endpoints, self._keys) == (self._snapshot.endpoints, self._snapshot.keys):
             return None
         version = max(self._snapshot.version + 1, time.time_ns() // 1_000_000)
-        self._snapshot = Snapshot(version=version, keys=self._keys, endpoints=endpoints)
+        self._snapshot = Snapshot(
+            version=version,
+            keys=self._keys,
+            endpoints=endpoints,
+            feature_stores=self._snapshot.feature_stores,
+        )
         return self._snapshot
 
     def _found(self) -> Iterator[tuple[str, Path]]:

@@ -277,7 +277,7 @@ class RevisionManager:
     async def _features(
         self, wanted: _Wanted, manifest: BundleManifest, columns: tuple[InputColumn, ...]
     ) -> FeatureLookups | None:
-        policy = wanted.policy or FeaturePolicy()
+        policy = wanted.policy or self._settings.default_feature_policy() or FeaturePolicy()
         if manifest.features is None:
             if wanted.policy is not None:
                 raise BundleError("features: the model declares no features, and there is a policy for them")

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from ml_platform.contracts.featurepolicy import FeaturePolicy
 from ml_platform.inference.traces.standard import AUTO, standard_settings
 from ml_platform.kit.redis.address import RedisAddress
 from ml_platform.kit.s3 import S3Connection
@@ -65,6 +66,9 @@ class Settings:
         1.0, "standalone: seconds between looks at model_dir and keys_file; 0 reads them at the start alone"
     )
     keys_file: str = _option("", "standalone: JSON list of keys, as in a snapshot")
+    stores_file: str = _option(
+        "", "standalone: JSON list of online feature stores, as in a snapshot, read at the start"
+    )
     anonymous: bool = _option(False, "standalone: answer predictions without a key")
     open_metrics: bool = _option(False, "answer /metrics without a key to callers on the loopback address")
 
@@ -104,8 +108,12 @@ class Settings:
     pyfunc_answer_bytes: int = _option(4 * _MIB, "largest answer of an isolated model to one batch")
     pyfunc_nice: int = _option(5, "how far isolated models stand back behind the workers, 0 to 19")
 
+    feature_policy: str = _option(
+        "",
+        "JSON of what is answered while a feature store is slow or down, where the deployment declares nothing",
+    )
     features_deadline_ms: float = _option(
-        200.0, "milliseconds until a request for features alone (Feast's protocol) is given up with 503"
+        1000.0, "milliseconds until a request for features alone (Feast's protocol) is given up with 503"
     )
     features_memory_bytes: int = _option(
         64 * _MIB, "memory of a worker for the last known features of entities, where deployments keep them"
@@ -235,6 +243,10 @@ class Settings:
         except ValueError as error:
             raise ValueError(f"online_store_url: {error}") from None
 
+    def default_feature_policy(self) -> FeaturePolicy | None:
+        """What holds for revisions that declare nothing; raises MsgspecError when it is none."""
+        return msgspec.json.decode(self.feature_policy, type=FeaturePolicy) if self.feature_policy else None
+
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()
 
@@ -260,6 +272,10 @@ def load_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Setti
             const=True if kind is bool else None,
         )
     settings = Settings(**vars(parser.parse_args(list(arguments))))
+    try:
+        settings.default_feature_policy()
+    except msgspec.MsgspecError as error:
+        parser.error(f"--feature-policy: {error}")
     if settings.load not in LOAD_MODES:
         parser.error(f"--load: expected one of {', '.join(LOAD_MODES)}, got {settings.load!r}")
     try:

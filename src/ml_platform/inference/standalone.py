@@ -9,6 +9,7 @@ import msgspec
 
 from ml_platform.contracts.bundles import MANIFEST_NAME, digest_of
 from ml_platform.contracts.serving import (
+    FeatureStore,
     ServingEndpoint,
     ServingKey,
     ServingRevision,
@@ -48,6 +49,7 @@ def snapshot_of_directory(settings: Settings) -> Snapshot:
         endpoints=tuple(
             endpoint_of(settings.model_name or bundle.name, bundle, _digest(bundle)) for bundle in bundles
         ),
+        feature_stores=stores_of(settings),
     )
     check_snapshot(snapshot)
     return snapshot
@@ -61,6 +63,19 @@ def keys_of(settings: Settings) -> tuple[ServingKey, ...]:
     keys = msgspec.json.decode(text, type=tuple[ServingKey, ...])
     check_snapshot(Snapshot(version=0, keys=keys, endpoints=()))
     return keys
+
+
+def stores_of(settings: Settings) -> tuple[FeatureStore, ...]:
+    """Where features are looked up; raises ValueError and OSError."""
+    if not settings.stores_file:
+        return ()
+    text = Path(settings.stores_file).expanduser().read_bytes()
+    try:
+        stores = msgspec.json.decode(text, type=tuple[FeatureStore, ...])
+        check_snapshot(Snapshot(version=0, keys=(), endpoints=(), feature_stores=stores))
+    except ValueError as error:
+        raise ValueError(f"stores_file: {error}") from error
+    return stores
 
 
 def endpoint_of(name: str, bundle: Path, digest: str, before: str | None = None) -> ServingEndpoint:
