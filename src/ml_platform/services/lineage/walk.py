@@ -40,7 +40,7 @@ class LineageWalk:
         """From `start`, which is `root` or its only neighbour; both ways share the bounds."""
         found = Found({root: 0})
         if direction is not DOWNSTREAM:
-            most = self._most if direction is UPSTREAM else max(2, self._most // 2)
+            most = self._most if direction is UPSTREAM else (self._most + 1) // 2
             self._one_way(found, root, start, UPSTREAM, most)
         if direction is not UPSTREAM:
             self._one_way(found, root, start, DOWNSTREAM, self._most)
