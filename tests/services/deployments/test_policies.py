@@ -124,6 +124,23 @@ class TestSteppingIn:
         bench.answers_with(first, 2.0)
 
 
+class TestShadows:
+    def test_are_ended_whatever_is_forbidden_and_not_begun(
+        self, bench: Bench, organisation: Organisation
+    ) -> None:
+        bench.plant("shadowed")
+        first = bench.deploy("shadowed")
+        bench.until(first, "succeeded")
+        bench.plant("shadowed", bias=5.0)
+        client, path = bench.engineer.client, f"/deployments/{first['deployment_id']}/shadow"
+        begun = client.post(path, json={"model_id": "shadowed/2"})
+        assert begun.status_code == 202, begun.text
+        organisation.forbids("deploy_staging", "true")
+        refused = client.post(path, json={"model_id": "shadowed/1"})
+        assert (refused.status_code, refused.json()["policies"]) == (403, ["house-rule"])
+        assert client.post(f"/shadows/{begun.json()['shadow_id']}/stop").status_code == 200
+
+
 class TestVoting:
     def test_four_eyes_hold_for_personal_data(self, bench: Bench, organisation: Organisation) -> None:
         bench.plant("personal", model_card={"personal_data": True})

@@ -136,9 +136,9 @@ class DeploymentService:
         deployment.ab_test_id, deployment.ab_test_by_name = ab_test_id, self._work.actor.name
         return deployment
 
-    def hold(self, deployment_id: str) -> DeploymentRow:
-        """Locks a deployment for a caller who may change it; raises ForbiddenError, NotFoundError."""
-        return self._held(deployment_id)[0]
+    def hold(self, deployment_id: str, operation: str = "change") -> DeploymentRow:
+        """Locks a deployment for a caller who may do this to it; raises ForbiddenError, NotFoundError."""
+        return self._held(deployment_id, operation)[0]
 
     def _begin(
         self,

@@ -99,7 +99,7 @@ class ABTestService:
             ConflictError: it is over, in another way.
         """
         row = self._repository.test(ab_test_id)
-        self._deployments.hold(row.deployment_id)
+        self._deployments.hold(row.deployment_id, "cancel")
         held = self._ledger.active(ab_test_id)
         if held is not None:
             self._ledger.finish(*held, ABTestStatus.CANCELLED, f"cancelled by {self._work.actor.name}")
@@ -116,7 +116,7 @@ class ABTestService:
             ConflictError: there is no winner to be promoted, or a rollout or a test is under way.
         """
         row = self._repository.test(ab_test_id)
-        deployment = self._deployments.hold(row.deployment_id)
+        deployment = self._deployments.hold(row.deployment_id, "promote")
         return self.start_promotion(
             deployment, self._repository.test(ab_test_id), body.justification, body.canary
         )

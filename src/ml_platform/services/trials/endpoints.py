@@ -8,6 +8,7 @@ from fastapi import Query
 from ml_platform.contracts.base import Page
 from ml_platform.contracts.deployments import DeploymentAccepted
 from ml_platform.contracts.identity import Permission
+from ml_platform.contracts.policies import ENTER
 from ml_platform.contracts.trials import (
     ABTest,
     ABTestDetail,
@@ -28,7 +29,7 @@ router = ApiRouter(tags=["trials"])
 
 Id = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
 Parts = Annotated[RolloutParts, provided(RolloutParts)]
-Deploying = Annotated[Work, requires(Permission.DEPLOY_STAGING)]
+Deploying = Annotated[Work, requires(Permission.DEPLOY_STAGING, operation=ENTER)]
 Reading = Annotated[Work, requires(Permission.READ)]
 
 

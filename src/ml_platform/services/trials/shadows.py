@@ -87,7 +87,7 @@ class ShadowService:
     def stop(self, shadow_id: str) -> Shadow:
         """Ends it wherever it is; again changes nothing. What serves is not touched."""
         row = self._repository.shadow(shadow_id)
-        deployment = self._deployments.hold(row.deployment_id)
+        deployment = self._deployments.hold(row.deployment_id, "cancel")
         status = self._view(row).status
         if status not in _LIVE:
             return self._view(row)
@@ -109,7 +109,7 @@ class ShadowService:
             ConflictError: it does not run, or a rollout or an A/B test is under way.
         """
         row = self._repository.shadow(shadow_id)
-        deployment = self._deployments.hold(row.deployment_id)
+        deployment = self._deployments.hold(row.deployment_id, "promote")
         status = self._view(row).status
         if status is not ShadowStatus.RUNNING:
             raise ConflictError(
