@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from ml_platform.contracts.serving import decode_snapshot
+from ml_platform.contracts.serving import FeatureStore, decode_snapshot
 from ml_platform.integrations.inference import InferenceClient
 from ml_platform.kit.db import Database
+from ml_platform.kit.redis import RedisAddress, RedisConnection, command
 from ml_platform.services.deployments import RolloutParts, RolloutSettings
 from ml_platform.services.registry.tables import ModelVersionRow
 from tests.inference.support.server import Server
@@ -95,6 +96,13 @@ class TestFeaturesInRedis:
 
         self.nothing_shows_the_password(bench, tmp_path)
 
+        assert self.entities(redis) == 2
+        assert bench.engineer.client.delete("/feature-views/profile").status_code == 200
+        assert self.entities(redis) == 0
+        eventually(lambda: self.store(bench).views == (), within=60, what="the snapshot without the view")
+        assert self.answer(bench, accepted, "a").status_code == 422
+        assert bench.predict(accepted, 1.0).json()["predictions"] == [2.0]
+
     def materialize(self, bench: Bench, *, define: bool = True) -> None:
         client = bench.engineer.client
         if define:
@@ -130,11 +138,24 @@ class TestFeaturesInRedis:
         return bench.caller.post(accepted["endpoint"], json={"instances": instances}, headers=headers)
 
     def nothing_shows_the_password(self, bench: Bench, folder: Path) -> None:
-        key = (bench.platform.settings.home / "secrets" / "inference.key").read_text()
-        told = bench.platform.client(key).get("/inference/snapshot").content
-        (store,) = decode_snapshot(told).feature_stores
+        told, store = self.snapshot(bench), self.store(bench)
         assert (store.kind, store.path, [view.name for view in store.views]) == ("redis", "", ["profile"])
         assert PASSWORD.encode() not in told
         kept = [path for path in folder.rglob("*") if path.is_file() and path.name != "redis.url"]
         assert kept
         assert not [path for path in kept if PASSWORD.encode() in path.read_bytes()]
+
+    def entities(self, redis: RedisServer) -> int:
+        until = time.monotonic() + 30
+        connection = RedisConnection(RedisAddress.parse(redis.url(3, f":{PASSWORD}@")), until)
+        (count,) = connection.exchange(command(b"DBSIZE"), 1, until)
+        connection.close()
+        return count
+
+    def snapshot(self, bench: Bench) -> bytes:
+        key = (bench.platform.settings.home / "secrets" / "inference.key").read_text()
+        return bench.platform.client(key).get("/inference/snapshot").content
+
+    def store(self, bench: Bench) -> FeatureStore:
+        (store,) = decode_snapshot(self.snapshot(bench)).feature_stores
+        return store
