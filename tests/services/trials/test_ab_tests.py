@@ -18,11 +18,8 @@ class TestDeciding:
             ("control", True, 50.0), ("more", False, 50.0),
         }  # fmt: skip
         answered: dict[str, set[str]] = {}
-        for number in range(600):
-            user = f"user-{number % 300}"
-            answer = trials.ask(user)
-            assert answer.status_code == 200
-            answered.setdefault(user, set()).add(answer.headers["mlops-revision"])
+        for number, answer in enumerate(trials.asked(600, users=300)):
+            answered.setdefault(f"user-{number % 300}", set()).add(answer.headers["mlops-revision"])
         assert all(len(revisions) == 1 for revisions in answered.values())  # each is kept on one arm
         assert len(set.union(*answered.values())) == 2
 
@@ -53,7 +50,7 @@ class TestDeciding:
         trials.serve({"bias": 2.0})
         started = trials.start_test(metric="conversion", direction="decrease", positive=1)
         trials.measures(started)
-        answers = [trials.ask() for _ in range(400)]
+        answers = trials.asked(400)
         control = [answer for answer in answers if answer.json()["predictions"][0] < 2.0]
         trials.label(control, 1.0)
         trials.label([answer for answer in answers if answer not in control], 0.0)
@@ -67,8 +64,7 @@ class TestDeciding:
         trials.serve({"bias": 2.0})
         started = trials.start_test(promote_winner=True)
         trials.measures(started)
-        for _ in range(400):
-            trials.ask()
+        trials.asked(400)
         trials.ends(started, "winner")
         rollout_id = eventually(
             lambda: trials.test(started)["promoted_rollout_id"], within=30, what="the promotion"

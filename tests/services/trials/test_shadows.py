@@ -30,9 +30,9 @@ class TestStarting:
             return bool(trials.report(shadow, 1)["compared"])
 
         eventually(copied, within=30, what="a copy of a request")
-        answers = [trials.ask(value=1.0) for _ in range(80)]
-        assert {answer.json()["predictions"][0] for answer in answers} == {2.0}
-        trials.label(answers, 2.5)
+        answers = trials.asked(80)
+        assert {answer.headers["mlops-model-version"] for answer in answers} == {"1"}
+        trials.label(answers, above=0.5)
         report = eventually(
             lambda: (r := trials.report(shadow))["compared"] >= 80 and r, within=30, what="the comparison"
         )

@@ -8,7 +8,7 @@ import polars as pl
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UNTIL = START + timedelta(hours=1)
-_SCHEMA = {
+_SCHEMA: dict[str, Any] = {
     "request_id": pl.String,
     "instance": pl.Int32,
     "time": pl.Datetime("us", "UTC"),
@@ -69,7 +69,7 @@ def labels(path: Path, found: dict[str, float | str]) -> Path:
         }
         for number, (request, value) in enumerate(found.items())
     ]
-    schema = {
+    schema: dict[str, Any] = {
         "request_id": pl.String,
         "instance": pl.Int32,
         "entity_names": pl.String,
