@@ -165,7 +165,8 @@ def _type(kind: Any) -> str:
 def _limits(metadata: list[Any]) -> str:
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "pattern": "matches"}
     found = [
-        f"{words} {getattr(item, sign)}"
+        # A pattern is code: as prose, its brackets can read as a link.
+        f"{words} `{getattr(item, sign)}`" if sign == "pattern" else f"{words} {getattr(item, sign)}"
         for item in metadata
         for sign, words in signs.items()
         if getattr(item, sign, None) is not None
