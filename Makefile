@@ -91,6 +91,7 @@ bench-models: $(READY) ## Measure 200 models in one inference server beside one
 
 bench-features: $(READY) ## Measure feature reads and joins beside Feast
 	@$(RUN)/python benchmarks/features/run.py
+	@$(RUN)/python benchmarks/features/over_http.py
 
 bench-serving: $(READY) ## Measure predictions beside FastAPI, MLflow, MLServer, KServe, BentoML, LitServe and Ray
 	@$(RUN)/python benchmarks/serving/run.py $(BENCH_ARGS)
