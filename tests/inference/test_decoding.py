@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,12 +10,18 @@ from hypothesis import strategies as st
 from ml_platform.contracts.bundles import EntityKey, FeatureRequest
 from ml_platform.inference.decoding import UNSET, InputColumn, InputDecoder
 from ml_platform.inference.errors import InvalidInput, TooLarge
+from ml_platform.inference.protocols.scoring_input import ScoringDecoder
 
 COLUMNS = (
     InputColumn("first name", "string"),
     InputColumn("größe", "double", nullable=True),
     InputColumn("class", "long"),
 )
+BARE = pytest.mark.parametrize(
+    ("kind", "value", "beyond"),
+    [("long", 2**63 - 1, 2**63), ("integer", -(2**31), 2**31), ("float", 0.5, 1e39), ("double", 0.5, "x")],
+)
+
 DECODER = InputDecoder(COLUMNS, None, max_rows=10)
 ROWS = st.lists(
     st.tuples(
@@ -90,3 +97,18 @@ class TestDecodeWithFeatures:
     def test_names_the_key_that_is_missing(self):
         with pytest.raises(InvalidInput, match=r"instances\[0\]\.customer: missing"):
             self.decoder.decode(body([{"first name": "a"}]))
+
+
+class TestOnlyColumn:
+    """MLflow's scoring takes its values with and without brackets."""
+
+    @BARE
+    @pytest.mark.parametrize("nullable", [False, True])
+    def test_with_a_range_is_read_and_refused_in_every_form(self, kind, value, beyond, nullable):
+        decoder = ScoringDecoder(InputDecoder([InputColumn("x", kind, nullable)], None, 10), tensor=False)
+        for form in ("instances", "inputs"):
+            for body in ([value], [[value]], [{"x": value}]):
+                assert decoder.decode_json(msgspec.json.encode({form: body})).rows == [(value,)]
+            for body in ([beyond], [[beyond]], [{"x": beyond}], [[]], [[value, value]]):
+                with pytest.raises(InvalidInput, match=rf"^{form}\[0\]"):
+                    decoder.decode_json(json.dumps({form: body}).encode())

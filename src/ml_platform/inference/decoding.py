@@ -188,14 +188,16 @@ def _unknown(columns: Sequence[str]) -> str:
     return f"unknown field; the model has {', '.join(columns[:_SHOWN])}{more}"
 
 
-def annotation(column: InputColumn) -> Any:
-    """The type of a column's values, for msgspec."""
+def annotation(column: InputColumn, *, bounded: bool = True) -> Any:
+    """The type of a column's values, for msgspec; without its range unless it is `bounded`."""
     kind: Any
     if column.type in _INT_RANGE:
         low, high = _INT_RANGE[column.type]
-        kind = Annotated[int, msgspec.Meta(ge=low, le=high)]
-    elif column.type == "float" or (column.type == "double" and column.narrow):
+        kind = Annotated[int, msgspec.Meta(ge=low, le=high)] if bounded else int
+    elif bounded and (column.type == "float" or (column.type == "double" and column.narrow)):
         kind = Annotated[float, msgspec.Meta(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]
     else:
-        kind = {"boolean": bool, "double": float, "string": str, "datetime": datetime}[column.type]
+        kind = {"boolean": bool, "float": float, "double": float, "string": str, "datetime": datetime}[
+            column.type
+        ]
     return kind | None if column.nullable else kind

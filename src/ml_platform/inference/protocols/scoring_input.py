@@ -82,7 +82,12 @@ class ScoringDecoder:
             return self._finish(self._tensor_records(value), form, params)
         kind, as_tuple = self._record, msgspec.structs.astuple
         rows = [
-            as_tuple(row) if type(row) is kind else row if type(row) is tuple else (row,) for row in value
+            as_tuple(row)
+            if type(row) is kind
+            else row
+            if type(row) is tuple
+            else self._bare(row, form, place)
+            for place, row in enumerate(value)
         ]
         return self._finish(rows, form, params)
 
@@ -104,13 +109,21 @@ class ScoringDecoder:
     def _names(self) -> list[str]:
         return [column.name for column in self._decoder.columns]
 
+    def _bare(self, value: Any, form: str, place: int) -> Row:
+        """The row of a model's only column that came without brackets, within the column's range."""
+        try:
+            return (msgspec.convert(value, annotation(self._decoder.columns[0])),)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(explain(str(error), (), f"{form}[{place}]")) from None
+
     def _body(self) -> type[msgspec.Struct]:
         columns = self._decoder.columns
         row: Any = tuple.__class_getitem__(tuple(annotation(column) for column in columns))
         record: Any = dict.__class_getitem__((str, annotation(columns[0]))) if self._tensor else self._record
         item: Any = row if self._tensor else self._record | row
         if len(columns) == 1 and not self._tensor:
-            item |= annotation(columns[0])
+            # Its range is checked afterwards (`_bare`): msgspec mistakes a bound beside a tuple for its length.
+            item |= annotation(columns[0], bounded=False)
         some = msgspec.Meta(min_length=1)
         rows: Any = Annotated[list.__class_getitem__(item), some]
         forms = (
