@@ -46,6 +46,7 @@ from ml_platform.services.deployments import (
     ScanFinding,
 )
 from ml_platform.services.identity.tables import TeamRow
+from ml_platform.services.registry import ModelSigner
 from ml_platform.services.registry.tables import ModelVersionRow, RegisteredModelRow
 from tests.support.crash import eventually
 from tests.support.platform import Caller, RunningPlatform
@@ -69,8 +70,10 @@ class LinearTools:
         self.builds = 0
 
     def inspect(self, source: Path) -> Inspection:
-        digest = hashlib.sha256((source / "model.json").read_bytes()).hexdigest()
-        return Inspection(digest, True, None, True, ("x0",), ("numpy==2.0",), ("linear",))
+        files = _files(source)
+        return Inspection(
+            files["model.json"], True, None, True, ("x0",), ("numpy==2.0",), ("linear",), files=files
+        )
 
     def scan(self, source: Path) -> Sequence[ScanFinding]:
         if _read(source).get("dangerous"):
@@ -144,6 +147,14 @@ def _sessions(bundle: Path) -> Callable[[Sequence[Any]], list[float]]:
     return ask
 
 
+def _files(source: Path) -> dict[str, str]:
+    return {
+        path.relative_to(source).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in source.rglob("*")
+        if path.is_file()
+    }
+
+
 def _read(source: Path) -> dict[str, Any]:
     model: dict[str, Any] = json.loads((source / "model.json").read_text())
     return model
@@ -203,6 +214,7 @@ def plant(
     accuracy: float = 0.9,
     threshold: float = 0.5,
     model_card: dict[str, Any] | None = None,
+    signer: ModelSigner | None = None,
     **model: Any,
 ) -> int:
     """A registered version of a small model, with its artifact in storage; answers its number."""
@@ -242,6 +254,7 @@ def plant(
                 source_uri=storage.put_dir(f"{base}/{folder.name}", folder),
                 digest=digest,
                 size_bytes=1,
+                artifact_signature=signer.sign(f"{name}/{version}", _files(folder)) if signer else None,
                 signature={"inputs": []},
                 metrics={"accuracy": accuracy},
                 gate={"passed": True, "reasons": [], "metric": "accuracy", "threshold": threshold},
@@ -296,9 +309,17 @@ class Bench:
     def engineer(self) -> Caller:
         return self.person("ml_engineer")
 
-    def plant(self, name: str, **model: Any) -> int:
+    def plant(self, name: str, *, signed: bool = True, **model: Any) -> int:
         parts = self.platform.runtime.components
-        return plant(parts.get(Database), parts.get(ObjectStorage), self.root, self.team, name, **model)
+        return plant(
+            parts.get(Database),
+            parts.get(ObjectStorage),
+            self.root,
+            self.team,
+            name,
+            signer=parts.get(ModelSigner) if signed else None,
+            **model,
+        )
 
     def assess(self, name: str, scores: dict[str, int], reason: str = "as agreed") -> None:
         answer = self.engineer.client.put(f"/models/{name}/risk", json=answers(scores, reason))

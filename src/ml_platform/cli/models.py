@@ -7,7 +7,7 @@ import typer
 
 from ml_platform.cli import governance
 from ml_platform.cli.context import Group, Output, document, pairs, platform, show
-from ml_platform.cli.output import Format, show_parts
+from ml_platform.cli.output import Format, say, show_parts
 
 models = Group("Registered models, their versions and their risk")
 risk = Group("The risk questionnaire of a model")
@@ -39,6 +39,40 @@ def show_model(model: ModelId, output: Output = Format.TABLE) -> None:
     """Show a version: what it predicts, how well, where it came from, and what its gate found."""
     found = platform().models.get(model)
     show(found, output, [*_VERSION, "gate", "signature"])
+
+
+@models.command("signature")
+def signature(
+    model: ModelId,
+    file: Annotated[Path | None, typer.Option(help="Write the Sigstore bundle here")] = None,
+    output: Output = Format.JSON,
+) -> None:
+    """Show what vouches for a version's files: a signature of OpenSSF model signing.
+
+    `model_signing verify key --signature FILE --public_key KEY FOLDER` checks it without the platform.
+    """
+    found = platform().models.signature(model)
+    if file is not None:
+        import json
+
+        file.write_text(json.dumps(found.bundle, allow_nan=False))
+        say(f"written to {file}")
+        return
+    show(found, output)
+
+
+@models.command("signing-key")
+def signing_key(
+    file: Annotated[Path | None, typer.Option(help="Write the key here, as PEM")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show the public key by which signatures of models are checked."""
+    found = platform().models.signing_key()
+    if file is not None:
+        file.write_text(found.public_key)
+        say(f"written to {file}")
+        return
+    show(found, output)
 
 
 @models.command("versions")

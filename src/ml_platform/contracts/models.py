@@ -117,6 +117,21 @@ class ModelVersion(ResponseModel):
     created_at: datetime
 
 
+class ModelSignature(ResponseModel):
+    """The signature of a version's files; `model_signing verify key` checks it with the signing key."""
+
+    model_id: str
+    signed_name: str = Field(description="What the statement is about: name/version")
+    bundle: dict[str, Any] | None = Field(
+        description="A Sigstore bundle in the form of OpenSSF model signing 1.0; null: it was never signed"
+    )
+
+
+class ModelSigningKey(ResponseModel):
+    public_key: str = Field(description="P-256, PEM")
+    sha256: str = Field(description="Of the PEM; signatures name the key by it")
+
+
 class Model(ResponseModel):
     name: str
     description: str | None

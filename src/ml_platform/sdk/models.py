@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_platform.contracts.governance import ModelRisk
 from ml_platform.contracts.lineage import LineageKind
-from ml_platform.contracts.models import GateMetric, ModelVersion
+from ml_platform.contracts.models import GateMetric, ModelSignature, ModelSigningKey, ModelVersion
 from ml_platform.contracts.models import Model as ModelData
 from ml_platform.sdk.errors import NotFoundError
 from ml_platform.sdk.lineage import Lineage, lineage_of
@@ -59,6 +59,16 @@ class Models:
         if found.version is None:
             raise NotFoundError(f"model {model_id!r} has no version yet")
         return Model(self._transport, found.version)
+
+    def signature(self, model_id: str) -> ModelSignature:
+        """What vouches for a version's files: a Sigstore bundle of OpenSSF model signing."""
+        found = self.get(model_id)
+        path = at("models", found.name, "versions", str(found.version), "signature")
+        return self._transport.get(path, ModelSignature)
+
+    def signing_key(self) -> ModelSigningKey:
+        """The public key of this installation by which those are checked."""
+        return self._transport.get("/signing-key", ModelSigningKey)
 
     def list(self) -> list[ModelData]:
         return list(self._transport.pages("/models", ModelData))

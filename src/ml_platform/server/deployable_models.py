@@ -54,6 +54,7 @@ class RegistryCatalogue:
             feature_view=version.feature_view,
             model_card=version.model_card,
             created_by=version.created_by,
+            artifact_signature=RegistryService(work).signature(version.name, version.version).bundle,
         )
 
     def set_champion(self, work: Work, model_name: str, version: int) -> None:

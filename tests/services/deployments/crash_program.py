@@ -12,6 +12,7 @@ from ml_platform.contracts.identity import Role
 from ml_platform.contracts.serving import InferenceMetrics, RevisionMetrics
 from ml_platform.integrations.cedar import CedarAuthorizer
 from ml_platform.integrations.dbos import DbosEngine
+from ml_platform.integrations.modelsigning import OmsSigner
 from ml_platform.integrations.supplychain import SupplyChainInspector
 from ml_platform.kit.db import Database
 from ml_platform.kit.errors import ConflictError
@@ -38,6 +39,7 @@ from tests.support.rollouts import LinearTools, answers
 
 TEAM = "team_crash"
 SECRET = bytes(32)
+SIGNER = OmsSigner(bytes(range(48)))
 RISK = {"business_impact": 5, "customer_exposure": 5, "data_sensitivity": 4, "regulatory_scope": 4}
 
 
@@ -76,6 +78,7 @@ class Models:
             label="y",
             reference=source / "model.json",
             gate=Gate("accuracy", 0.5),
+            artifact_signature=SIGNER.sign(model_id, LinearTools().inspect(source).files),
         )
 
     def set_champion(self, work: Work, model_name: str, version: int) -> None:
@@ -157,6 +160,7 @@ def install(home: Path) -> Installation:
         roles=Roles(),
         smoke_keys=SmokeKeys(SECRET),
         supply_chain=SupplyChainInspector(),
+        signatures=SIGNER,
         bundles=home / "storage",
         inference_url=lambda: "http://inference",
         settings=RolloutSettings(ready_poll_seconds=0.05, canary_poll_seconds=0.05),

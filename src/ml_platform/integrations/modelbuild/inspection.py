@@ -24,7 +24,9 @@ class BuilderInspector:
         with _platform_errors():
             info = self._builder.inspect(directory)
         signature = msgspec.to_builtins(info.signature) if info.signature is not None else None
-        return InspectedModel(info.digest, info.size_bytes, signature, info.signature_problem)
+        return InspectedModel(
+            info.digest, info.size_bytes, signature, info.signature_problem, dict(info.files)
+        )
 
     def evaluate(self, directory: Path, data: Path, label: str) -> EvaluatedModel:
         with _platform_errors():

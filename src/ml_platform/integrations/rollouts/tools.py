@@ -63,6 +63,7 @@ class BuilderTools:
             requirements=tuple(line for line in info.requirements.splitlines() if line.strip()),
             flavours=tuple(sorted(info.flavours)),
             inputs=info.signature.inputs if info.signature else (),
+            files=dict(info.files),
         )
 
     def scan(self, source: Path) -> Sequence[ScanFinding]:

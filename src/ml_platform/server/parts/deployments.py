@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from ml_platform.integrations.apprise import AppriseNotifier
 from ml_platform.integrations.inference import InferenceClient
 from ml_platform.integrations.modelbuild import BundleTrials, ModelBuilder
+from ml_platform.integrations.modelsigning import OmsSigner
 from ml_platform.integrations.rollouts import BuilderTools
 from ml_platform.integrations.supplychain import OsvAdvisories, SupplyChainInspector
 from ml_platform.kit.db import Database
@@ -67,6 +68,7 @@ def compose(runtime: Runtime) -> None:
             supply_chain=SupplyChainInspector(
                 OsvAdvisories(settings.advisories) if settings.advisories else None
             ),
+            signatures=parts.get(OmsSigner),
             bundles=settings.home / "storage",
             inference_url=lambda: settings.inference_url,
             features=OnlineFeatureSources(database, parts.get(FeatureLookups)),

@@ -44,6 +44,7 @@ class DeployableVersion:
     feature_view: str | None = None
     model_card: dict[str, Any] = field(default_factory=dict)
     created_by: str = ""
+    artifact_signature: dict[str, Any] | None = None
 
 
 class ModelCatalogue(Protocol):
@@ -66,6 +67,7 @@ class Inspection:
     requirements: tuple[str, ...]
     flavours: tuple[str, ...]
     inputs: tuple[Column, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,17 @@ class SecretFinding:
     path: str
     line: int
     kind: str
+
+
+class ModelSignatures(Protocol):
+    """Signatures of model files by this installation's key."""
+
+    @property
+    def key_sha256(self) -> str: ...
+
+    def problem(self, signature: Mapping[str, Any] | None, name: str, files: Mapping[str, str]) -> str | None:
+        """Why these files (path and SHA-256) are not what was signed under this name; None when they are."""
+        ...
 
 
 class SupplyChain(Protocol):

@@ -17,7 +17,12 @@ from ml_platform.services.deployments.permitting import DEPLOY, PERMISSIONS, dec
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.stages import RolloutParts
 from ml_platform.services.deployments.stages.security import security_problem
-from ml_platform.services.deployments.stages.validate import artifact_problem, missing_risk, review_problem
+from ml_platform.services.deployments.stages.validate import (
+    artifact_problem,
+    missing_risk,
+    review_problem,
+    signature_problem,
+)
 from ml_platform.services.governance import (
     RULES,
     GovernanceRepository,
@@ -138,8 +143,12 @@ class Planner:
     def _security(self, version: DeployableVersion) -> PlannedGate:
         tools, chain = self._parts.tools, self._parts.supply_chain
         try:
+            inspection = tools.inspect(version.source)
+            unsigned = signature_problem(self._parts, version, inspection)
+            if unsigned is not None:
+                return _gate(StageName.SECURITY, unsigned)
             findings = tools.scan(version.source)
-            advisories = chain.check_advisories(tools.inspect(version.source).requirements)
+            advisories = chain.check_advisories(inspection.requirements)
             secrets, _ = chain.find_secrets(version.source)
         except AppError as error:
             return _gate(StageName.SECURITY, error.detail)

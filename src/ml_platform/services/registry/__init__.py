@@ -7,6 +7,7 @@ from ml_platform.services.registry.interfaces import (
     InspectedModel,
     LoggedModel,
     ModelInspector,
+    ModelSigner,
     ModelStore,
 )
 from ml_platform.services.registry.registration import Candidate, Prepared, Registrar
@@ -21,6 +22,7 @@ __all__ = [
     "ModelFiles",
     "ModelInspector",
     "ModelRef",
+    "ModelSigner",
     "ModelStore",
     "Prepared",
     "Registrar",

@@ -7,12 +7,19 @@ from fastapi import Response
 
 from ml_platform.contracts.base import Page, Slug
 from ml_platform.contracts.identity import Permission
-from ml_platform.contracts.models import AliasSet, Model, ModelVersion, ModelVersionCreate
+from ml_platform.contracts.models import (
+    AliasSet,
+    Model,
+    ModelSignature,
+    ModelSigningKey,
+    ModelVersion,
+    ModelVersionCreate,
+)
 from ml_platform.kit.errors import NotFoundError
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, number_cursor, text_cursor
 from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.experiments import ExperimentRef, ExperimentService, Tracking
-from ml_platform.services.registry.interfaces import ModelStore
+from ml_platform.services.registry.interfaces import ModelSigner, ModelStore
 from ml_platform.services.registry.registration import Candidate, Prepared, Registrar
 from ml_platform.services.registry.service import RegistryService
 
@@ -86,6 +93,21 @@ def create_version(
 @router.get("/models/{name}/versions/{version}")
 def get_version(name: Slug, version: Version, work: Reading) -> ModelVersion:
     return RegistryService(work).get_version(name, version)
+
+
+@router.get("/models/{name}/versions/{version}/signature")
+def get_signature(name: Slug, version: Version, work: Reading) -> ModelSignature:
+    """What `model_signing verify key` takes, together with the files and the signing key."""
+    return RegistryService(work).signature(name, version)
+
+
+@router.get("/signing-key")
+def get_signing_key(
+    work: Reading,  # noqa: ARG001 - it authorises
+    signer: Annotated[ModelSigner, provided(ModelSigner)],
+) -> ModelSigningKey:
+    """The public key by which signatures of models are checked without the platform."""
+    return ModelSigningKey(public_key=signer.public_key, sha256=signer.key_sha256)
 
 
 @router.put("/models/{name}/aliases/{alias}")

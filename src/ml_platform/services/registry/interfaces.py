@@ -1,7 +1,7 @@
 """What the registry needs of others: MLflow's logged models and registry, and somebody who evaluates."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,12 +38,16 @@ class ModelStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InspectedModel:
-    """What a model directory says of itself; `signature` is None when it has none that can be served."""
+    """What a model directory says of itself; `signature` is None when it has none that can be served.
+
+    `files` holds the SHA-256 of each file by its path.
+    """
 
     digest: str
     size_bytes: int
     signature: Mapping[str, Any] | None
     signature_problem: str | None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +66,22 @@ class ModelInspector(Protocol):
 
     def evaluate(self, directory: Path, data: Path, label: str) -> EvaluatedModel:
         """Metrics on labelled Parquet rows; BadInputError when the model cannot be evaluated on them."""
+        ...
+
+
+class ModelSigner(Protocol):
+    """The key of this installation, which vouches for what was registered here."""
+
+    @property
+    def public_key(self) -> str:
+        """PEM."""
+        ...
+
+    @property
+    def key_sha256(self) -> str:
+        """Of the PEM: names the key."""
+        ...
+
+    def sign(self, name: str, files: Mapping[str, str]) -> dict[str, Any]:
+        """The signature of a model, as OpenSSF model signing writes it."""
         ...

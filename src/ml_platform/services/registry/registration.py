@@ -24,6 +24,7 @@ from ml_platform.services.registry.interfaces import (
     InspectedModel,
     LoggedModel,
     ModelInspector,
+    ModelSigner,
     ModelStore,
 )
 from ml_platform.services.registry.repository import RegistryRepository
@@ -74,12 +75,14 @@ class Registrar:
         self,
         models: ModelStore,
         inspector: ModelInspector,
+        signer: ModelSigner,
         storage: ObjectStorage,
         work_root: Path,
         clock: Clock = utc_now,
     ) -> None:
         self._models = models
         self._inspector = inspector
+        self._signer = signer
         self._storage = storage
         self._work_root = work_root
         self._clock = clock
@@ -146,7 +149,13 @@ class Registrar:
             "model.register",
             "model_version",
             row.id,
-            after={"model_id": row.model_id, "digest": row.digest, "gate": row.gate, "job_id": row.job_id},
+            after={
+                "model_id": row.model_id,
+                "digest": row.digest,
+                "signed_by": self._signer.key_sha256,
+                "gate": row.gate,
+                "job_id": row.job_id,
+            },
         )
         return RegistryService(work).version_of(row)
 
@@ -241,6 +250,7 @@ class Registrar:
             source_uri=prepared.source_uri,
             digest=inspected.digest,
             size_bytes=inspected.size_bytes,
+            artifact_signature=self._signer.sign(f"{candidate.name}/{prepared.version}", inspected.files),
             signature=dict(inspected.signature) if inspected.signature is not None else None,
             metrics=dict(evaluated.metrics) if evaluated else {},
             gate=prepared.gate.model_dump(mode="json") if prepared.gate else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.contracts.identity import Permission
-from ml_platform.contracts.models import CHAMPION, Model, ModelVersion
+from ml_platform.contracts.models import CHAMPION, Model, ModelSignature, ModelVersion
 from ml_platform.kit.errors import AppError, BadInputError, ForbiddenError, NotFoundError
 from ml_platform.kit.storage import ObjectStorage
 from ml_platform.services.access import Resource, Work
@@ -90,6 +90,15 @@ class RegistryService:
         if row is None:
             raise NotFoundError.of("model", f"{name}/{version}")
         return self.version_of(row)
+
+    def signature(self, name: str, version: int) -> ModelSignature:
+        """What vouches for the files of a version."""
+        row = self._repository.version(name, version)
+        if row is None:
+            raise NotFoundError.of("model", f"{name}/{version}")
+        return ModelSignature(
+            model_id=row.model_id, signed_name=f"{name}/{version}", bundle=row.artifact_signature
+        )
 
     def set_alias(self, name: str, alias: str, version: int) -> ModelVersion:
         """Points an alias of the team's own at a version."""

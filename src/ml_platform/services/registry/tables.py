@@ -24,6 +24,7 @@ class RegisteredModelRow(Base):
 class ModelVersionRow(Base):
     """A version never changes but for its status and its card; its number is that of MLflow's registry.
 
+    `artifact_signature` vouches for the files (a Sigstore bundle), `signature` is the columns of the model.
     `registration_key` says what was registered, so that doing it again finds this row.
     """
 
@@ -48,6 +49,7 @@ class ModelVersionRow(Base):
     source_uri: Mapped[str]
     digest: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+    artifact_signature: Mapped[dict[str, Any] | None]
     signature: Mapped[dict[str, Any] | None]
     metrics: Mapped[dict[str, Any]]
     gate: Mapped[dict[str, Any] | None]

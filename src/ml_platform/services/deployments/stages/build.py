@@ -5,6 +5,8 @@ from dataclasses import replace
 import msgspec
 
 from ml_platform.contracts.deployments import Environment, ReplicaResources
+from ml_platform.contracts.problems import ErrorCode
+from ml_platform.kit.errors import ConflictError
 from ml_platform.kit.strictjson import digest
 from ml_platform.services.deployments import bundles
 from ml_platform.services.deployments.interfaces import (
@@ -16,7 +18,12 @@ from ml_platform.services.deployments.interfaces import (
 from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.manifests import MANIFEST, Served, inference_service
 from ml_platform.services.deployments.stages.context import StageContext
-from ml_platform.services.deployments.stages.validate import ARTIFACT_CHANGED, artifact_problem, features_of
+from ml_platform.services.deployments.stages.validate import (
+    ARTIFACT_CHANGED,
+    artifact_problem,
+    features_of,
+    signature_problem,
+)
 
 _FORM = 3
 """Raised when bundles are built differently, so that old ones are not taken for new ones."""
@@ -71,6 +78,9 @@ def bundle_of(
         "features": msgspec.to_builtins(source.request) if source else None,
     }
     key = digest(fields)[:32]
+    unsigned = signature_problem(context.parts, version, inspection)
+    if unsigned is not None:  # nothing is built of what nobody vouches for
+        raise ConflictError(unsigned, code=ErrorCode.ARTIFACT_CHANGED)
     bundle, problem = bundles.obtain(context, key, version, source.request if source else None)
     return bundle, problem, source
 

@@ -12,6 +12,7 @@ from ml_platform.services.deployments.interfaces import (
     FeatureLookups,
     InferencePlane,
     ModelCatalogue,
+    ModelSignatures,
     ModelTools,
     Notifier,
     PredictionComparison,
@@ -38,6 +39,7 @@ class RolloutParts:
     roles: RoleDirectory
     smoke_keys: SmokeKeys
     supply_chain: SupplyChain
+    signatures: ModelSignatures
     bundles: Path
     inference_url: Callable[[], str]
     features: FeatureLookups | None = None

@@ -1,4 +1,4 @@
-"""security: unsafe serialisation, known advisories, secrets and the bill of materials; by reading, never by loading.
+"""security: the signature, unsafe serialisation, known advisories, secrets and the bill of materials; by reading, never by loading.
 
 A scanner is advice and isolation is the boundary; but what reaches the operating system, the network or
 the interpreter is stopped here, and so are grave advisories and secrets that were packed by mistake.
@@ -11,19 +11,31 @@ from typing import Any
 from ml_platform.services.deployments.interfaces import AdvisoryReport, ScanFinding, SecretFinding
 from ml_platform.services.deployments.ledger import Outcome, failed
 from ml_platform.services.deployments.stages.context import StageContext
+from ml_platform.services.deployments.stages.validate import signature_problem
 
 _MAX_LISTED = 100
+SIGNATURE_INVALID = "signature_invalid"
 GRAVE = frozenset({"CRITICAL", "HIGH"})
 
 
 def security(context: StageContext) -> Outcome:
     version, chain = context.resolve(), context.parts.supply_chain
+    inspection = context.parts.tools.inspect(version.source)
+    unsigned = signature_problem(context.parts, version, inspection)
+    if unsigned is not None:
+        return failed(unsigned, code=SIGNATURE_INVALID, signature={"verified": False, "why": unsigned})
     findings = context.parts.tools.scan(version.source)
-    requirements = context.parts.tools.inspect(version.source).requirements
+    requirements = inspection.requirements
     advisories = chain.check_advisories(requirements)
     secrets, all_seen = chain.find_secrets(version.source)
     unreadable = [finding for finding in findings if finding.severity == "unreadable"]
     evidence = {
+        "signature": {
+            "verified": True,
+            "form": "OpenSSF model signing 1.0",
+            "key_sha256": context.parts.signatures.key_sha256,
+            "files": len(inspection.files),
+        },
         "serialisation": [asdict(finding) for finding in findings[:_MAX_LISTED]],
         "findings": len(findings),
         "dangerous": sum(finding.severity == "dangerous" for finding in findings),

@@ -9,7 +9,7 @@ from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.deployments.featurepolicies import policy_problem
 from ml_platform.services.deployments.interfaces import DeployableVersion, FeatureSource, Inspection
 from ml_platform.services.deployments.ledger import Outcome, failed
-from ml_platform.services.deployments.stages.context import StageContext
+from ml_platform.services.deployments.stages.context import RolloutParts, StageContext
 from ml_platform.services.governance import GovernanceRepository, risk_facts
 
 ARTIFACT_CHANGED = "artifact_changed"
@@ -74,6 +74,12 @@ def artifact_problem(version: DeployableVersion, inspection: Inspection) -> str 
         f" its digest is {inspection.digest[:12]}, registered was {version.digest[:12]};"
         " register the model again"
     )
+
+
+def signature_problem(parts: RolloutParts, version: DeployableVersion, inspection: Inspection) -> str | None:
+    """Why the files are not those that this installation signed when the version was registered, or None."""
+    name = f"{version.model_name}/{version.version}"
+    return parts.signatures.problem(version.artifact_signature, name, inspection.files)
 
 
 def _problem(
