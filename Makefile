@@ -16,7 +16,7 @@ unexport VIRTUAL_ENV
 # One process holds one workflow engine and one MLflow store: what opens its own runs in processes of its own.
 ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform of their own, one after the other.
-WHOLE := tests/server/test_openapi_fuzz.py tests/services/policies tests/cli/test_policies.py tests/services/deployments/test_online_redis.py tests/e2e
+WHOLE := tests/server/test_openapi_fuzz.py tests/server/test_bucket.py tests/services/policies tests/cli/test_policies.py tests/services/deployments/test_online_redis.py tests/e2e
 
 .PHONY: help setup demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
 

@@ -173,6 +173,22 @@ class TestFolders:
             storage.put_dir("m", source)
         assert not storage.exists("m")
 
+    def test_set_aside_is_out_of_the_way_and_not_lost(self, storage: ObjectStorage, source: Path) -> None:
+        for key, put, content in (
+            ("f", storage.put_file, source / "MLmodel"),
+            ("m", storage.put_dir, source),
+        ):
+            uri = put(f"team/{key}", content)
+            put(f"team/{key}-2", content)
+            aside = storage.set_aside(f"team/{key}")
+            assert aside.rpartition("/")[0] == uri.rpartition("/")[0] + "/.damaged"
+            with pytest.raises(NotFoundError):
+                storage.path(uri)
+            assert put(f"team/{key}", content) == uri
+            assert storage.exists(f"team/{key}-2")
+            with pytest.raises(StorageKeyError):
+                storage.path(aside)
+
     def test_deleted_is_gone_and_again_is_no_error(self, storage: ObjectStorage, source: Path) -> None:
         uri = storage.put_dir("m", source)
         storage.put_dir("n", source)

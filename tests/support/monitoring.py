@@ -25,10 +25,13 @@ from ml_platform.contracts.bundles import (
     encode_manifest,
 )
 from ml_platform.inference.predictionlog.roll import roll
+from ml_platform.inference.predictionlog.ship import ship
 from ml_platform.inference.predictionlog.spool import Record, SegmentHeader, SegmentWriter
 from ml_platform.kit.clock import utc_now
 from ml_platform.kit.db import Database
 from ml_platform.kit.ids import new_id
+from ml_platform.kit.s3 import S3Address
+from ml_platform.kit.s3.client import S3Client
 from ml_platform.kit.storage import ObjectStorage
 from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow
 from ml_platform.services.identity.tables import TeamRow
@@ -157,7 +160,14 @@ class Watched:
         self.roll()
 
     def roll(self) -> None:
-        roll(self.spool, self.platform.settings.prediction_log)
+        """Brings what is complete to the log, as the inference server does."""
+        settings = self.platform.settings
+        if settings.storage is None:
+            roll(self.spool, Path(settings.prediction_log))
+            return
+        roll(self.spool, settings.prediction_outgoing)
+        client = S3Client(S3Address.parse(settings.prediction_log))
+        assert ship(settings.prediction_outgoing, client, keep_days=0, now=utc_now()).error is None
 
     def set_monitor(self, **settings: Any) -> dict[str, Any]:
         answer = self.caller.client.put(f"{self.path}/monitor", json=settings)

@@ -19,6 +19,9 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_=@+-][A-Za-z0-9._=@+-]{0,199}")
 _MAX_KEY = 900
 _CHUNK = 1024 * 1024
 
+ASIDE = ".damaged"
+"""Beside a key that was set aside: no segment of a key begins with a dot."""
+
 
 class StorageKeyError(AppError, ValueError):
     """A key or URI that is not one of ours; a fault of the caller in this process, not of a user."""
@@ -68,12 +71,20 @@ class ObjectStorage(Protocol):
         """A local path on which the content can be read; NotFoundError when it is not there."""
         ...
 
+    def plain(self, uri: str) -> str:
+        """Where other tools find the files of a folder, and nothing else; NotFoundError when it is not there."""
+        ...
+
     def sha256(self, uri: str) -> str:
         """SHA-256 (hex) of a file as it is now."""
         ...
 
     def delete(self, key: str) -> None:
         """Deletes a file or a folder; nothing there is no error."""
+        ...
+
+    def set_aside(self, key: str) -> str:
+        """Moves a file or folder to where no key leads, for a person to look at; returns that place's URI."""
         ...
 
 
@@ -139,6 +150,10 @@ class LocalStorage:
             )
         return path
 
+    def plain(self, uri: str) -> str:
+        self.path(uri)
+        return uri
+
     def sha256(self, uri: str) -> str:
         return sha256_of(self.path(uri))
 
@@ -150,6 +165,13 @@ class LocalStorage:
             shutil.rmtree(doomed, ignore_errors=True)
         else:
             target.unlink(missing_ok=True)
+
+    def set_aside(self, key: str) -> str:
+        target = self._target(key)
+        aside = target.parent / ASIDE / f"{target.name}-{secrets.token_hex(6)}"
+        aside.parent.mkdir(exist_ok=True)
+        target.rename(aside)
+        return f"file://{quote(str(aside))}"
 
     def _target(self, key: str) -> Path:
         return self._root.joinpath(*checked_key(key).split("/"))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_platform.kit.redis.address import RedisAddress
+from ml_platform.kit.s3 import S3Address
 
 
 class ApiSettings(BaseModel):
@@ -200,6 +201,18 @@ class Settings(BaseSettings):
         pattern=r"^[\x21-\x7e]+$",
         description="What namespaces in OpenLineage's events begin with; the team's name follows",
     )
+    storage: str | None = Field(
+        default=None,
+        pattern="^s3://",
+        description="s3://bucket/prefix where files are kept; default: `storage` in the home directory",
+    )
+    storage_endpoint: str | None = Field(
+        default=None, description="Address of that S3 store; default: AWS_ENDPOINT_URL, else Amazon's"
+    )
+    storage_region: str | None = Field(default=None, description="Its region; default: AWS_REGION")
+    storage_cache_bytes: int = Field(
+        default=20 * 2**30, ge=2**20, description="Most that is kept on this machine of what was read there"
+    )
     api: ApiSettings = Field(default_factory=ApiSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
@@ -209,6 +222,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _absolute_home(self) -> Self:
         self.home = self.home.expanduser().absolute()
+        if self.storage:
+            S3Address.parse(self.storage)
         return self
 
     # -- what follows from them
@@ -230,9 +245,18 @@ class Settings(BaseSettings):
         return self.jobs.environments_dir or self.home / "envs"
 
     @property
-    def prediction_log(self) -> Path:
-        """The root of the prediction log's Parquet files, in object storage."""
-        return self.home / "storage" / "predictions"
+    def prediction_log(self) -> str:
+        """The root of the prediction log's Parquet files: in object storage, a directory or a bucket's prefix."""
+        return (
+            f"{self.storage.rstrip('/')}/predictions"
+            if self.storage
+            else str(self.home / "storage" / "predictions")
+        )
+
+    @property
+    def prediction_outgoing(self) -> Path:
+        """What the inference server on this machine has yet to send to a bucket."""
+        return self.home / "inference" / "predictions" / "outgoing"
 
     @property
     def prediction_spool(self) -> Path:

@@ -52,6 +52,15 @@ class TestLayout:
             f"{generation}/data/weights",
         ]
         assert len(keys) == 4  # and nothing is left of the probe
+        assert storage.plain(storage.uri("team_1/model")) == f"s3://{s3.name}/{generation}"
+
+    def test_set_aside_keeps_every_object_for_a_person_to_look_at(
+        self, storage: S3Storage, s3: Bucket, source: Path
+    ) -> None:
+        storage.put_dir("team_1/model", source)
+        before = s3.keys()
+        aside = storage.set_aside("team_1/model").removeprefix(f"s3://{s3.name}/")
+        assert s3.keys() == [key.replace("the/platform/team_1/model", aside) for key in before]
 
 
 class TestWhatIsHalfDone:

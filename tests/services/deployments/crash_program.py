@@ -17,6 +17,7 @@ from ml_platform.integrations.supplychain import SupplyChainInspector
 from ml_platform.kit.db import Database
 from ml_platform.kit.errors import ConflictError
 from ml_platform.kit.outbox import OutboxRelay, OutboxRow
+from ml_platform.kit.storage import LocalStorage
 from ml_platform.services.access import Actor, Work, WorkFactory
 from ml_platform.services.access.work import SEND_TO_WORKFLOW, START_WORKFLOW
 from ml_platform.services.audit import AuditChain
@@ -161,7 +162,8 @@ def install(home: Path) -> Installation:
         smoke_keys=SmokeKeys(SECRET),
         supply_chain=SupplyChainInspector(),
         signatures=SIGNER,
-        bundles=home / "storage",
+        storage=LocalStorage(home / "storage"),
+        work=home / "work",
         inference_url=lambda: "http://inference",
         settings=RolloutSettings(ready_poll_seconds=0.05, canary_poll_seconds=0.05),
     )

@@ -26,7 +26,7 @@ from ml_platform.kit.s3.folders import (
     folder_of,
     index_key,
 )
-from ml_platform.kit.storage import StorageKeyError, checked_key, listing, sha256_of
+from ml_platform.kit.storage import ASIDE, StorageKeyError, checked_key, listing, sha256_of
 
 _AT_ONCE = 8
 _TRIES = 3
@@ -98,6 +98,15 @@ class S3Storage:
             raise _gone(key)
         return self._folder(key, index)
 
+    def plain(self, uri: str) -> str:
+        """A folder's generation; files whose names a store might misread have other ones there."""
+        key = self._key(uri)
+        index = self._index(key)
+        if index is None:
+            raise _gone(key)
+        generations = {file.object.partition("/")[0] for file in self._files(key, index).values()}
+        return f"{uri}/{generations.pop()}" if generations else uri
+
     def sha256(self, uri: str) -> str:
         return sha256_of(self.path(uri))
 
@@ -107,6 +116,17 @@ class S3Storage:
         self._client.delete([index_key(key)])
         self._client.delete([key])
         self._client.delete([info.key for info in self._client.objects(key)])
+
+    def set_aside(self, key: str) -> str:
+        """Copies within the store, what makes it a folder last, then deletes."""
+        parent, _, name = checked_key(key).rpartition("/")
+        aside = "/".join(filter(None, (parent, ASIDE, f"{name}-{secrets.token_hex(6)}")))
+        index = index_key(key)
+        found = [info.key for info in self._client.objects(key) if info.key != index]
+        for moved in [*found, *(single for single in (index, key) if self._client.head(single) is not None)]:
+            self._client.copy(moved, aside + moved.removeprefix(key))
+        self.delete(key)
+        return f"{self._client.root}/{aside}"
 
     def _key(self, uri: str) -> str:
         try:
@@ -127,6 +147,12 @@ class S3Storage:
         except ValueError as error:
             raise _damaged(key) from error
 
+    def _files(self, key: str, index: bytes) -> Mapping[str, IndexedFile]:
+        try:
+            return FolderIndex.decode(index).files
+        except FolderIndexError as error:
+            raise _damaged(key) from error
+
     def _file(self, found: StoredObject) -> Path:
         info = found.info
 
@@ -136,10 +162,7 @@ class S3Storage:
         return self._cache.get(f"{info.key}\0{info.etag}\0{info.size}", info.key.rpartition("/")[2], fill)
 
     def _folder(self, key: str, index: bytes) -> Path:
-        try:
-            files = FolderIndex.decode(index).files
-        except FolderIndexError as error:
-            raise _damaged(key) from error
+        files = self._files(key, index)
 
         def fill(target: Path) -> Mapping[str, str]:
             target.mkdir()

@@ -136,6 +136,10 @@ class S3Client:
         found = self._told(lambda: obstore.list_with_delimiter(self._store, folder + "/" if folder else None))
         return [path.rpartition("/")[2] for path in found["common_prefixes"]]
 
+    def copy(self, key: str, target: str) -> None:
+        """Copies an object within the store, over whatever stands at `target`."""
+        self._told(lambda: obstore.copy(self._bulk, key, target))
+
     def delete(self, keys: list[str]) -> None:
         """Deletes objects; what is not there is no error."""
         if keys:

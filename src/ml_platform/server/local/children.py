@@ -82,7 +82,7 @@ def _inference_command(settings: Settings) -> list[str]:
         "--state-dir",
         str(home / "inference"),
         "--storage-roots",
-        str(home / "storage"),
+        settings.storage or str(home / "storage"),
         "--environments-dir",
         str(home / "envs"),
         "--control-url",
@@ -90,7 +90,7 @@ def _inference_command(settings: Settings) -> list[str]:
         "--token-file",
         str(home / "secrets" / "inference.key"),
         "--log-root",
-        str(settings.prediction_log),
+        settings.prediction_log,
         "--log-roll-seconds",
         _ROLL_SECONDS,
         "--log-retention-days",
@@ -114,5 +114,7 @@ def _inference_environment(settings: Settings) -> dict[str, str]:
         "TRACES_HEADERS": None if traces.headers is None else traces.headers.get_secret_value(),
         "TRACES_RATIO": traces.ratio,
         "TRACES_FOLLOW": traces.follow,
+        "S3_ENDPOINT": settings.storage_endpoint,
+        "S3_REGION": settings.storage_region,
     }
     return {f"MLOPS_INFERENCE_{name}": str(value) for name, value in given.items() if value is not None}

@@ -5,7 +5,6 @@ from ml_platform.kit import idempotency
 from ml_platform.kit.db import Database
 from ml_platform.kit.outbox import OutboxRelay
 from ml_platform.kit.secrets import SecretStore
-from ml_platform.kit.storage import LocalStorage, ObjectStorage
 from ml_platform.server import schema
 from ml_platform.server.bootstrap import bootstrap
 from ml_platform.server.runtime import Runtime
@@ -20,7 +19,6 @@ def compose(runtime: Runtime) -> None:
     settings, parts = runtime.settings, runtime.components
     database = parts.provide(Database, Database(settings.database_url, pool_size=settings.database.pool_size))
     runtime.on_stop(database.close)
-    parts.provide(ObjectStorage, LocalStorage(settings.home / "storage"))
     secrets = parts.provide(SecretStore, SecretStore(settings.home / "secrets"))
     schema.upgrade(database, lock_file=settings.home / "run" / "migrate.lock")
     if database.is_sqlite:  # then this process is the only one

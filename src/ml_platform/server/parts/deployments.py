@@ -69,7 +69,8 @@ def compose(runtime: Runtime) -> None:
                 OsvAdvisories(settings.advisories) if settings.advisories else None
             ),
             signatures=parts.get(OmsSigner),
-            bundles=settings.home / "storage",
+            storage=parts.get(ObjectStorage),
+            work=settings.home / "work",
             inference_url=lambda: settings.inference_url,
             features=OnlineFeatureSources(database, parts.get(FeatureLookups)),
             settings=RolloutSettings(**settings.rollouts.model_dump()),

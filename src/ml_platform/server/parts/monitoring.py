@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ml_platform.integrations.inference import InferenceClient
-from ml_platform.integrations.predictionlog import GraphScores, LocalPredictionLog, StoredGroundTruth
+from ml_platform.integrations.predictionlog import GraphScores, StoredGroundTruth
 from ml_platform.kit.clock import utc_now
 from ml_platform.kit.db import Database
 from ml_platform.kit.durable import WorkflowEngine
@@ -20,6 +20,7 @@ from ml_platform.server.monitoring_adapters import (
     MonitoredVersions,
     RepeatableJobs,
 )
+from ml_platform.server.object_storage import open_log
 from ml_platform.server.runtime import Runtime
 from ml_platform.services.access import WorkFactory
 from ml_platform.services.alerts.repository import count_unresolved
@@ -49,14 +50,7 @@ def compose(runtime: Runtime) -> None:
     factory, engine = parts.get(WorkFactory), parts.get(WorkflowEngine)
     deployments = parts.provide(Deployments, MonitoredDeployments(parts))
     versions = parts.provide(ModelVersions, MonitoredVersions(parts.get(ModelFiles)))
-    log = parts.provide(
-        PredictionLog,
-        LocalPredictionLog(
-            settings.prediction_log,
-            settings.prediction_spool,
-            flush=lambda: parts.get(InferenceClient).flush(),
-        ),
-    )
+    log = parts.provide(PredictionLog, open_log(settings, flush=lambda: parts.get(InferenceClient).flush()))
     storage = parts.get(ObjectStorage)
     labels = parts.provide(GroundTruthStore, StoredGroundTruth(storage))
     kinds = parts.provide(AnswerKinds, BundleAnswers(storage))

@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 from ml_platform.contracts.deployments import Environment, RevisionStatus, RolloutStatus, StageName
 from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.access import Work
-from ml_platform.services.deployments.bundles import path_of
+from ml_platform.services.deployments.bundles import local_copy
 from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.ledger import Outcome, RolloutLedger, failed
 from ml_platform.services.deployments.permitting import DEPLOY, decide, facts_of_version
@@ -47,7 +47,7 @@ class PlacingStage:
             problem = artifact_problem(version, artifact)
             if problem is None:
                 build = context.evidence["build"]
-                parts.tools.verify(path_of(build["bundle_uri"]), build["bundle_digest"])
+                parts.tools.verify(local_copy(parts, build["bundle_uri"]), build["bundle_digest"])
         except UnavailableError:
             raise
         except AppError as error:

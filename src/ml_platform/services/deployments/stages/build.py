@@ -36,16 +36,17 @@ def build(context: StageContext) -> Outcome:
     changed = artifact_problem(version, inspection)
     if changed is not None:
         return failed(changed, code=ARTIFACT_CHANGED)
-    bundle, problem, source = bundle_of(context, version, inspection)
+    stored, source = bundle_of(context, version, inspection)
+    bundle, problem = stored.bundle, stored.problem
     tried = context.evidence.get("test", {}).get("bundle", {})
     if problem is None and tried.get("digest") == bundle.digest:
         problem = tried["rebuilt_because"]  # the test stage was the first to ask for it
         bundle = replace(bundle, reused=tried["reused"])
-    manifest = inference_service(_served(context, version, bundle), context.parts.settings.kserve_runtime)
+    manifest = inference_service(_served(context, version, stored), context.parts.settings.kserve_runtime)
     return Outcome(
         passed=True,
         evidence={
-            "bundle_uri": bundle.path.absolute().as_uri(),
+            "bundle_uri": stored.uri,
             "bundle_digest": bundle.digest,
             "summary": _summary(bundle),
             "runtime": bundle.runtime,
@@ -65,8 +66,8 @@ def build(context: StageContext) -> Outcome:
 
 def bundle_of(
     context: StageContext, version: DeployableVersion, inspection: Inspection
-) -> tuple[BuiltBundle, str | None, FeatureSource | None]:
-    """The bundle that serves a version, why one that was there was not taken, and its features' source."""
+) -> tuple[bundles.StoredBundle, FeatureSource | None]:
+    """The bundle that serves a version, and its features' source."""
     source = None
     if version.feature_view is not None:
         source = features_of(context, version.feature_view, inspection)
@@ -81,11 +82,10 @@ def bundle_of(
     unsigned = signature_problem(context.parts, version, inspection)
     if unsigned is not None:  # nothing is built of what nobody vouches for
         raise ConflictError(unsigned, code=ErrorCode.ARTIFACT_CHANGED)
-    bundle, problem = bundles.obtain(context, key, version, source.request if source else None)
-    return bundle, problem, source
+    return bundles.obtain(context, key, version, source.request if source else None), source
 
 
-def _served(context: StageContext, version: DeployableVersion, bundle: BuiltBundle) -> Served:
+def _served(context: StageContext, version: DeployableVersion, stored: bundles.StoredBundle) -> Served:
     """What serves in the cluster is what was approved: its approval stands in the evidence by now."""
     own = f"{version.model_name}/{version.version}"
     percent = context.config["canary"]["steps"][0]
@@ -99,8 +99,8 @@ def _served(context: StageContext, version: DeployableVersion, bundle: BuiltBund
         revision_id=context.revision_id,
         model=own,
         model_digest=version.digest,
-        bundle_uri=bundle.path.absolute().as_uri(),
-        bundle_digest=bundle.digest,
+        bundle_uri=context.parts.storage.plain(stored.uri),
+        bundle_digest=stored.bundle.digest,
         approval_id=context.evidence.get("approval", {}).get("approval_id"),
         replicas=context.config["replicas"],
         auto_scale=context.config["auto_scale"],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.kit.clock import Clock, utc_now
+from ml_platform.kit.storage import ObjectStorage
 from ml_platform.services.access import Actor, WorkFactory
 from ml_platform.services.deployments.interfaces import (
     DeployableVersion,
@@ -28,6 +29,7 @@ class RolloutParts:
     """The adapters and settings of rollouts, as composed.
 
     `features` is None while no feature store is connected; a model that declares a view is then stopped.
+    Bundles are made below `work`, a directory of this machine, and kept in `storage`.
     `comparison` is None where no prediction log is kept; canaries are then judged by traffic alone.
     """
 
@@ -40,7 +42,8 @@ class RolloutParts:
     smoke_keys: SmokeKeys
     supply_chain: SupplyChain
     signatures: ModelSignatures
-    bundles: Path
+    storage: ObjectStorage
+    work: Path
     inference_url: Callable[[], str]
     features: FeatureLookups | None = None
     comparison: PredictionComparison | None = None

@@ -28,7 +28,8 @@ _MIB = 1024 * 1024
 def try_out(context: StageContext, version: DeployableVersion, evidence: dict[str, Any]) -> Outcome:
     """`evidence` with what the trial found, and why it must stop here, if it must."""
     parts = context.parts
-    bundle, problem, _ = bundle_of(context, version, parts.tools.inspect(version.source))
+    stored, _ = bundle_of(context, version, parts.tools.inspect(version.source))
+    bundle, problem = stored.bundle, stored.problem
     most = max(parts.settings.stability_rows, parts.settings.smoke_rows)
     sample = parts.tools.sample(version.source, version.reference, version.label, most)
     if not sample:
