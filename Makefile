@@ -18,7 +18,7 @@ ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform of their own, one after the other.
 WHOLE := tests/server/test_openapi_fuzz.py tests/server/test_bucket.py tests/services/policies tests/cli/test_policies.py tests/services/deployments/test_online_redis.py tests/e2e
 
-.PHONY: help setup demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
+.PHONY: help setup demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-overhead bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -56,7 +56,7 @@ kill-rollouts: $(READY) ## Kill the control plane at random moments of rollouts 
 
 FUZZ_PAYLOADS ?= 100000
 
-fuzz-inference: $(READY) ## Send bad payloads over V1, V2 and gRPC (FUZZ_PAYLOADS of them), and report
+fuzz-inference: $(READY) ## Send bad payloads over V1, V2, gRPC and MLflow scoring (FUZZ_PAYLOADS of them), and report
 	@FUZZ_PAYLOADS=$(FUZZ_PAYLOADS) FUZZ_REPORT=benchmarks/reports/fuzz_inference.md $(RUN)/python -m pytest tests/inference/v2/test_fuzz.py -q -o timeout=0
 
 check: $(READY) ## Lint, types, layers, lock file, generated files
@@ -85,6 +85,9 @@ bench-tracking: $(READY) ## Measure tracking beside a stock MLflow server
 
 bench-isolation: $(READY) ## Measure what a model's callers notice of models that go wrong beside it
 	@PYTHONPATH=. $(RUN)/python benchmarks/isolation/run.py $(BENCH_ARGS)
+
+bench-overhead: $(READY) ## Measure what a request costs in each protocol, and metrics and traces of it
+	@PYTHONPATH=. $(RUN)/python benchmarks/overhead/run.py $(BENCH_ARGS)
 
 bench-models: $(READY) ## Measure 200 models in one inference server beside one
 	@$(RUN)/python benchmarks/models/run.py

@@ -1,7 +1,7 @@
 """Bad requests without end, the same for the same seed: valid ones of each protocol, spoiled in every way.
 
 Some stay valid by chance. `amounts` then says what the right answer is: the model `types` gives back its
-column `amount`.
+column `amount`. The model `told` takes params, and answers with what it was told.
 """
 
 import json
@@ -15,7 +15,8 @@ from ml_platform.inference.protocols.v2 import open_inference_pb2 as pb
 from .grpc_caller import FIELDS
 from .tensors import TYPES, binary_body, raw, tensor, types_inputs
 
-PROTOCOLS = ("V1", "V2 JSON", "V2 binary", "gRPC")
+PROTOCOLS = ("V1", "V2 JSON", "V2 binary", "gRPC", "MLflow")
+PARAMS_MODEL = "told"
 _RAW = "\0raw\0"
 _TOKENS = (
     *(
@@ -90,6 +91,24 @@ _MEDIA = (
     "\xff",
     "a" * 2000,
 )
+_PARAMS: dict[str, tuple[Any, ...]] = {
+    "scale": (2.0, 3, -1e300, "2", None, True, [1.0]),
+    "count": (1, -(2**31), 2**31, 1.5, "1", None),
+    "big": (2**53 + 1, 2**63 - 1, 2**63, -(2**70), {}),
+    "ratio": (0.25, 3e38, 1e39, "x"),
+    "strict": (True, False, 0, "true"),
+    "note": ("", "Ⅻ\u202e🦄", "x" * 9000, 5, ["a"]),
+    "stop": ([], ["a", "b"], ["a", None], "[]", '["a"]', "[", "a", [["a"]], {"a": 1}),
+    "moment": ("2024-05-06T07:08:09Z", "2024-05-06T07:08:09", "0001-01-01T00:00:00+14:00", "yesterday", 1),
+    "limit": (None, 7, "7", 1e30),
+    "temperature": (0.5, None),
+    "priority": (1, "x"),
+    "binary_data_output": (True, "x"),
+    "": (1,),
+    "\0": (1,),
+    "scale ": (1.0,),
+}
+_FORMS = ("dataframe_records", "dataframe_split", "instances", "inputs")
 _LENGTHS = ("-1", "0", "1", "99", "1e2", "abc", "9" * 30, "0x10", "", " 5", "\uff15")
 _MODELS = (
     *("types",) * 30,
@@ -124,21 +143,74 @@ class Payloads:
         self._random = random.Random(seed)
 
     def __iter__(self) -> Iterator[Payload]:
-        makers = dict(zip(PROTOCOLS, (self._v1, self._v2, self._binary, self._grpc), strict=True))
+        made = (self._v1, self._v2, self._binary, self._grpc, self._mlflow)
+        makers = dict(zip(PROTOCOLS, made, strict=True))
         while True:
             for make in makers.values():
                 yield make()
 
+    def _given(self) -> dict[str, Any]:
+        """Some params, right and wrong ones."""
+        names = self._random.sample(list(_PARAMS), self._random.choice((0, 1, 1, 2, 3)))
+        return {name: self._random.choice(_PARAMS[name]) for name in names}
+
+    def _with_params(self) -> bool:
+        return self._random.random() < 0.1
+
+    def _spoil_params(self, protocol: str, path: str, request: dict[str, Any]) -> Payload:
+        _, body = self._spoil_json(request)
+        _, body, headers = self._spoil_http("params", body, {})
+        return Payload(protocol, "params", path, body, headers)
+
+    def _mlflow(self) -> Payload:
+        form = self._random.choice(_FORMS)
+        if self._with_params():
+            request: dict[str, Any] = {form: _table(form, [{"x": 1.5}]), "params": self._given()}
+            return self._spoil_params("MLflow", f"/models/{PARAMS_MODEL}/invocations", request)
+        rows = [self._row() for _ in range(self._random.choice((1, 1, 2, 3)))]
+        request = {form: _table(form, rows)}
+        if self._random.random() < 0.05:
+            request["params"] = self._random.choice(({}, {"a": 1}, 5, None))
+        kind, body = self._spoil_json(request)
+        headers: dict[str, str] = {}
+        if self._random.random() < 0.15:
+            kind, body, headers = "CSV", self._csv(rows), {"content-type": "text/csv"}
+        kind, body, headers = self._spoil_http(kind, body, headers)
+        model = self._model()
+        path = f"/models/{model}/invocations"
+        if self._random.random() < 0.1:
+            path, headers = "/invocations", headers | {"mlops-model": model}
+        return Payload("MLflow", kind, path, body, headers, _mlflow_amounts(body) if kind != "CSV" else None)
+
+    def _csv(self, rows: list[dict[str, Any]]) -> bytes:
+        lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+        if self._random.random() < 0.5:
+            line = self._random.choice(lines)
+            line[self._random.randrange(len(line))] = self._random.choice((*_TOKENS, "NA", '"', "a,b", ""))[
+                :5000
+            ]
+        body = "\n".join(",".join(line) for line in lines).encode(errors="replace")
+        return body if self._random.random() < 0.7 else self._spoil_bytes(body)[1]
+
+    def _row(self) -> dict[str, Any]:
+        return {name: self._random.choice(values) for name, _, values in TYPES}
+
     def _v1(self) -> Payload:
+        if self._with_params():
+            request = {"instances": [[1.5]], "parameters": self._given()}
+            return self._spoil_params("V1", f"/v1/models/{PARAMS_MODEL}:predict", request)
         rows: list[Any] = []
         for _ in range(self._random.choice((1, 1, 2, 3))):
-            row = {name: self._random.choice(values) for name, _, values in TYPES}
+            row = self._row()
             rows.append(row if self._random.random() < 0.5 else list(row.values()))
         kind, body = self._spoil_json({"instances": rows})
         kind, body, headers = self._spoil_http(kind, body, {})
         return Payload("V1", kind, f"/v1/models/{self._model()}:predict", body, headers, _v1_amounts(body))
 
     def _v2(self) -> Payload:
+        if self._with_params():
+            told = {"inputs": [tensor("x", "FP64", [1.5])], "parameters": self._given()}
+            return self._spoil_params("V2 JSON", f"/v2/models/{PARAMS_MODEL}/infer", told)
         request = self._request()
         kind, body = self._spoil_json(request)
         kind, body, headers = self._spoil_http(kind, body, {})
@@ -173,6 +245,8 @@ class Payloads:
                 message.name, message.version = self._model(), self._random.choice(("", "1", "x"))
             kind, body = self._spoil_bytes(message.SerializeToString())
             return Payload("gRPC", kind, method, body)
+        if self._with_params():
+            return self._grpc_params()
         request = pb.ModelInferRequest(model_name=self._model(), id=self._random.choice(("", "1", "x" * 300)))
         uses_raw = self._random.random() < 0.5
         for each in types_inputs(self._random.choice((1, 2))):
@@ -181,6 +255,25 @@ class Payloads:
         if self._random.random() < 0.3:
             kind, body = self._spoil_bytes(body)
         return Payload("gRPC", kind, method, body)
+
+    def _grpc_params(self) -> Payload:
+        request = pb.ModelInferRequest(model_name=PARAMS_MODEL)
+        uses_raw = self._random.random() < 0.5
+        self._add_input(request, tensor("x", "FP64", [1.5]), uses_raw=uses_raw)
+        kinds = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+        for name, value in self._given().items():
+            given = self._random.choice((value, value, value, float("nan"), float("-inf"), ""))
+            if type(given) not in kinds or (type(given) is int and not -(2**63) <= given < 2**63):
+                request.parameters[name].SetInParent()  # there, and without a value
+            else:
+                setattr(request.parameters[name], kinds[type(given)], given)
+        body = request.SerializeToString()
+        return Payload(
+            "gRPC",
+            "params",
+            "ModelInfer",
+            self._spoil_bytes(body)[1] if self._random.random() < 0.2 else body,
+        )
 
     def _add_input(self, request: pb.ModelInferRequest, each: dict[str, Any], *, uses_raw: bool) -> None:
         if self._random.random() < 0.03:
@@ -345,6 +438,29 @@ def _v1_amounts(body: bytes) -> list[Any] | None:
         rows = json.loads(body)["instances"]
         return [float(row["amount"] if isinstance(row, dict) else row[4]) for row in rows]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError):
+        return None
+
+
+def _table(form: str, rows: list[dict[str, Any]]) -> Any:
+    """Rows in one of MLflow's forms."""
+    if form == "dataframe_split":
+        return {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
+    if form == "inputs":
+        return {name: [row[name] for row in rows] for name in rows[0]}
+    return rows
+
+
+def _mlflow_amounts(body: bytes) -> list[Any] | None:
+    try:
+        request = json.loads(body)
+        (form,) = [form for form in _FORMS if form in request]
+        table = request[form]
+        if form == "dataframe_split":
+            return [float(row[table["columns"].index("amount")]) for row in table["data"]]
+        if form == "inputs" and isinstance(table, dict):
+            return [float(value) for value in table["amount"]]
+        return [float(row["amount"] if isinstance(row, dict) else row[4]) for row in table]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError):
         return None
 
 
