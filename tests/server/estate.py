@@ -73,7 +73,21 @@ AB_TEST: dict[str, Any] = {
     "direction": "decrease",
     "minimum_detectable_effect": 0.01,
 }
+PUSHED: dict[str, list[Any]] = {
+    "customer_id": ["a"],
+    "event_timestamp": ["2036-03-01T12:00:00Z"],
+    "tenure": [1],
+    "plan": ["basic"],
+}
 BODIES: dict[str, dict[str, Any]] = {
+    "POST /feast/get-online-features": {
+        "json": {"features": ["profile:tenure"], "entities": {"customer_id": ["a"]}},
+    },
+    "POST /feast/push": {"json": {"push_source_name": "profile", "df": PUSHED}},
+    "POST /feast/write-to-online-store": {"json": {"feature_view_name": "profile", "df": PUSHED}},
+    "POST /feast/materialize": {"json": {"disable_event_timestamp": True}},
+    "POST /feast/materialize-incremental": {"json": {"end_ts": "2036-03-01T12:00:00Z"}},
+    "POST /feature-views/{name}/push": {"json": {"columns": PUSHED}},
     "POST /teams": {"json": {"name": "a-team"}},
     "PUT /teams/{team}/members/{user}": {"json": {"roles": ["viewer"]}},
     "POST /users": {"json": {"name": "a-user"}},

@@ -141,6 +141,19 @@ class OnlineFeatures(ResponseModel):
     columns: dict[str, list[Any]]
 
 
+class FeaturePush(RequestModel):
+    """Rows by column: every entity, every feature, and the view's time column, in text with or without a zone."""
+
+    columns: dict[Annotated[str, StringConstraints(max_length=200)], list[Any]] = Field(
+        min_length=1, max_length=2_010
+    )
+
+
+class FeaturePushed(ResponseModel):
+    feature_view: str
+    entities: int
+
+
 class TrainingSetCreate(RequestModel):
     entities: DatasetReference = Field(
         description="Dataset with the entities' keys, the times as of which features are wanted, and the label"

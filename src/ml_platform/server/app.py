@@ -11,13 +11,14 @@ from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
 from ml_platform.kit.db import Database
-from ml_platform.server import docs, health, problems
+from ml_platform.server import docs, feast_server, health, problems
 from ml_platform.server.bodies import JsonBodyMiddleware
 from ml_platform.server.compose import compose
 from ml_platform.server.gate import Gate
 from ml_platform.server.idempotency import IdempotencyMiddleware
 from ml_platform.server.metrics import ApiMetrics
 from ml_platform.server.middleware import RequestMiddleware
+from ml_platform.server.native_errors import NativeErrors
 from ml_platform.server.routes import ROUTERS
 from ml_platform.server.runtime import Runtime
 from ml_platform.server.settings import Settings
@@ -62,7 +63,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
     )
     app.state.components = parts.components
     problems.install(app)
-    for router in (*ROUTERS, health.router, docs.router, session_router):
+    for router in (*ROUTERS, feast_server.router, health.router, docs.router, session_router):
         app.router.routes.extend(router.routes)
     for path, mounted in parts.mounts:
         app.mount(path, mounted)
@@ -76,4 +77,5 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
         max_body=settings.api.max_body_bytes,
         max_json=settings.api.max_json_bytes,
     )
+    app.add_middleware(NativeErrors, prefixes=[f"{feast_server.PREFIX}/"])
     return app

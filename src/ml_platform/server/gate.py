@@ -18,7 +18,7 @@ from ml_platform.kit.wiring import Components
 from ml_platform.server import problems
 from ml_platform.services.access import authenticate
 
-OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/login", "/logout"})
+OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/feast/health", "/login", "/logout"})
 """Health, and what opens or ends a browser session."""
 
 _MLFLOW = "/mlflow"  # authenticates for itself, by MLflow's own rules and with its error bodies

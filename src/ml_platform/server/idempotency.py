@@ -23,7 +23,7 @@ from ml_platform.services.access import Actor
 
 _KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
 _LARGEST_ANSWER = 256 * 1024
-_API = "/api/"
+_API = ("/api/", "/feast/")
 _POLL_SECONDS = 0.05
 # Between an effect and its kept answer there are milliseconds: only of a young effect one may still come.
 _ANSWER_COMES = timedelta(seconds=2)

@@ -30,6 +30,11 @@ class OnlineStores:
             views.setdefault((row.team_id, team), []).append(_view(row))
         return [self._store(team_id, team, found) for (team_id, team), found in views.items()]
 
+    def of_team(self, session: Session, team_id: str, team: str) -> FeatureStore:
+        """One team's, also when it has no views."""
+        query = select(FeatureViewRow).where(FeatureViewRow.team_id == team_id).order_by(FeatureViewRow.name)
+        return self._store(team_id, team, [_view(row) for row in session.scalars(query)])
+
     def _store(self, team_id: str, team: str, views: list[OnlineView]) -> FeatureStore:
         store = self._engine.store(team_id)
         return FeatureStore(

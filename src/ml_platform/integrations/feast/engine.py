@@ -1,7 +1,8 @@
 """Feast behind the features service: one repository a team."""
 
 import threading
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -13,7 +14,7 @@ from ml_platform.integrations.feast.repository import FeastRepository
 from ml_platform.integrations.feast.specs import EntitySpec, FeatureViewSpec, FieldSpec, SourceSpec
 from ml_platform.kit.errors import BadInputError
 from ml_platform.kit.redis import RedisAddress
-from ml_platform.services.features import OnlineStore, ViewDefinition
+from ml_platform.services.features import OnlineStore, PushedView, ViewDefinition
 
 _TYPES: dict[Any, FeatureType] = {
     pl.Boolean: "BOOL", pl.Binary: "BYTES", pl.Int8: "INT32", pl.Int16: "INT32", pl.Int32: "INT32",
@@ -52,8 +53,19 @@ class FeastEngine:
     def delete(self, team_id: str, view: str) -> None:
         self._repository(team_id).delete_view(view)
 
-    def materialize(self, team_id: str, view: str) -> int:
-        return self._repository(team_id).materialize(view).entities
+    def materialize(
+        self, team_id: str, view: str, start: datetime | None = None, end: datetime | None = None
+    ) -> int:
+        return self._repository(team_id).materialize(view, start=start, end=end).entities
+
+    def push(self, team_id: str, view: PushedView, columns: Mapping[str, Sequence[Any]]) -> int:
+        spec = FeatureViewSpec(
+            name=view.name,
+            entities=tuple(EntitySpec(name, cast("KeyType", kind)) for name, kind in view.entities.items()),
+            source=SourceSpec(path="", timestamp_field=view.timestamp_field),
+            fields=tuple(FieldSpec(name, cast("FeatureType", kind)) for name, kind in view.features.items()),
+        )
+        return self._repository(team_id).push(spec, columns)
 
     def training_set(
         self, team_id: str, entities: Path, features: list[str], *, timestamp_field: str, target: Path

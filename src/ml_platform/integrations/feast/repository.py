@@ -34,6 +34,7 @@ from ml_platform.integrations.feast.errors import FeatureDefinitionError
 from ml_platform.integrations.feast.history import ViewRequest, join_history
 from ml_platform.integrations.feast.online import Progress, latest_rows
 from ml_platform.integrations.feast.online_stores import OnlineTarget, RedisTarget, SqliteTarget
+from ml_platform.integrations.feast.pushing import rows_of
 from ml_platform.integrations.feast.sources import scan_source
 from ml_platform.integrations.feast.specs import FeatureViewSpec, parse_references
 from ml_platform.kit.errors import ConflictError, NotFoundError
@@ -146,6 +147,15 @@ class FeastRepository:
             entities = self.online.write(view, latest, vendor.convert_column, progress)
             store.registry.apply_materialization(registered, self.project, start, end)
         return Materialization(view=name, entities=entities, start=start, end=end)
+
+    def push(self, view: FeatureViewSpec, columns: Mapping[str, Sequence[Any]]) -> int:
+        """Writes the newest of these rows of each entity online; returns how many entities.
+
+        The registry is not asked, so that nobody waits for a materialisation. What does not fit the view is
+        a `FeatureSourceError` before anything is written.
+        """
+        rows = rows_of(view, columns, vendor.convert_column)
+        return self.online.write(view, rows, vendor.convert_column, None)
 
     def get_historical_features(
         self,

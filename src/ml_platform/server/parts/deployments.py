@@ -34,7 +34,7 @@ from ml_platform.services.deployments import (
     raise_snapshot_version,
 )
 from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow
-from ml_platform.services.features import FeatureEngine, FeatureLookups
+from ml_platform.services.features import FeatureLookups
 from ml_platform.services.governance import RoleDirectory
 
 _LOOK_SECONDS = 0.5
@@ -77,8 +77,7 @@ def compose(runtime: Runtime) -> None:
         ),
     )
     parts.get(WorkflowEngine).register(RolloutWorkflow(rollouts))
-    stores = OnlineStores(parts.get(FeatureEngine))
-    builder = SnapshotBuilder(IdentityKeys(parts.get(Authorizer)), keys, stores)
+    builder = SnapshotBuilder(IdentityKeys(parts.get(Authorizer)), keys, parts.get(OnlineStores))
     feed = parts.provide(SnapshotFeed, SnapshotFeed(database, builder))
     _publish(runtime, factory, feed)
     runtime.repeat("rollback-watch", _WATCH_SECONDS, lambda: RollbackWatch(rollouts).run())

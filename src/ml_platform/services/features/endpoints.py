@@ -7,6 +7,8 @@ from fastapi import Path as PathParam
 
 from ml_platform.contracts.base import Page
 from ml_platform.contracts.datasets import (
+    FeaturePush,
+    FeaturePushed,
     FeatureView,
     FeatureViewCreate,
     Identifier,
@@ -23,12 +25,14 @@ from ml_platform.kit.storage import ObjectStorage
 from ml_platform.services.access import ApiRouter, ComponentsOf, Work, requires
 from ml_platform.services.datasets import DatasetStore
 from ml_platform.services.features.interfaces import FeatureEngine
+from ml_platform.services.features.pushing import FeaturePushes
 from ml_platform.services.features.service import FeatureService
 
 router = ApiRouter(tags=["features"])
 
 Read = Annotated[Work, requires(Permission.READ)]
 ReadData = Annotated[Work, requires(Permission.READ_DATA)]
+WriteData = Annotated[Work, requires(Permission.WRITE_DATA)]
 Train = Annotated[Work, requires(Permission.TRAIN_MODEL)]
 RowId = Annotated[str, PathParam(max_length=64, pattern=r"^[a-z]+_[a-z0-9]+$")]
 
@@ -42,6 +46,9 @@ class Parts:
     def service(self, work: Work) -> FeatureService:
         get = self._components.get
         return FeatureService(work, get(FeatureEngine), get(DatasetStore), get(ObjectStorage))
+
+    def pushes(self, work: Work) -> FeaturePushes:
+        return FeaturePushes(work, self._components.get(FeatureEngine))
 
 
 Features = Annotated[Parts, Depends()]
@@ -89,6 +96,12 @@ def get_materialization(materialization_id: RowId, work: Read, features: Feature
 def read_online(name: Identifier, body: OnlineRequest, work: ReadData, features: Features) -> OnlineFeatures:
     """The newest values of some entities. For people; predictions look features up by themselves."""
     return features.service(work).online(name, body)
+
+
+@router.post("/feature-views/{name}/push")
+def push(name: Identifier, body: FeaturePush, work: WriteData, features: Features) -> FeaturePushed:
+    """Writes rows online at once, past the dataset; what is materialised later is written over them."""
+    return features.pushes(work).push(name, body.columns)
 
 
 @router.post("/training-sets", status_code=201)

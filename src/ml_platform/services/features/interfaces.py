@@ -1,6 +1,8 @@
 """What features need of a feature store."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -16,6 +18,16 @@ class ViewDefinition:
     features: dict[str, str | None]
     ttl_seconds: int | None
     description: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushedView:
+    """What a row that is pushed must hold: names with Feast's value types."""
+
+    name: str
+    entities: dict[str, str]
+    timestamp_field: str
+    features: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +50,19 @@ class FeatureEngine(Protocol):
 
     def delete(self, team_id: str, view: str) -> None: ...
 
-    def materialize(self, team_id: str, view: str) -> int:
-        """Writes the newest value of every entity online; answers how many entities. May be repeated."""
+    def materialize(
+        self, team_id: str, view: str, start: datetime | None = None, end: datetime | None = None
+    ) -> int:
+        """Writes the newest value of every entity online; answers how many entities. May be repeated.
+
+        With `start` or `end`, the newest of those within them.
+        """
+
+    def push(self, team_id: str, view: PushedView, columns: Mapping[str, Sequence[Any]]) -> int:
+        """Writes rows online, the newest of each entity; answers how many entities.
+
+        Raises BadInputError, which names the column, before anything is written.
+        """
 
     def training_set(
         self, team_id: str, entities: Path, features: list[str], *, timestamp_field: str, target: Path

@@ -34,6 +34,16 @@ class FeatureRepository:
             )
         ).first()
 
+    def under_way(self, view: str) -> MaterializationRow | None:
+        """A materialisation of the view that has not ended."""
+        return self._session.scalars(
+            select(MaterializationRow).where(
+                MaterializationRow.team_id == self._team_id,
+                MaterializationRow.feature_view == view,
+                MaterializationRow.finished_at.is_(None),
+            )
+        ).first()
+
     def training_set(self, row_id: str) -> TrainingSetRow | None:
         return self._session.scalars(
             select(TrainingSetRow).where(TrainingSetRow.team_id == self._team_id, TrainingSetRow.id == row_id)

@@ -2,7 +2,10 @@
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from ml_platform.contracts.datasets import (
     Feature,
@@ -28,6 +31,7 @@ from ml_platform.services.features.tables import FeatureViewRow, Materialization
 
 MATERIALIZE = "features.materialize"
 VIEWS_CHANGED = "inference.changed"
+_MOST_VIEWS = 1_000
 
 
 class FeatureService:
@@ -131,8 +135,34 @@ class FeatureService:
 
     # -- materialisation
 
-    def submit_materialization(self, name: str, dataset_version: int | None) -> Materialization:
-        """Starts writing the view's newest values online, after moving it to another version if asked."""
+    def submit_materializations(
+        self, names: Sequence[str] | None, start: datetime | None, end: datetime | None
+    ) -> list[Materialization]:
+        """One for each of these views, all of them by default; ConflictError while one is under way."""
+        repository = self._repository
+        if names is None:
+            names = [row.name for row in repository.views(after=None, limit=_MOST_VIEWS)]
+        for name in names:
+            self._view_row(name)
+            busy = repository.under_way(name)
+            if busy is not None:
+                raise ConflictError(
+                    f"feature view {name!r} is being materialised",
+                    hint=f"ask again when it has ended: GET /api/v1/materializations/{busy.id}",
+                )
+        return [self.submit_materialization(name, None, start, end) for name in names]
+
+    def submit_materialization(
+        self,
+        name: str,
+        dataset_version: int | None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> Materialization:
+        """Starts writing the view's newest values online, after moving it to another version if asked.
+
+        With `start` or `end`, the newest of those within them.
+        """
         view = self._view_row(name)
         version = dataset_version or view.dataset_version
         self._datasets.find(view.dataset, version)
@@ -147,6 +177,9 @@ class FeatureService:
             created_at=self._work.clock(),
             finished_at=None,
         )
+        within: dict[str, Any] = {
+            name: rfc3339(moment) for name, moment in (("start", start), ("end", end)) if moment is not None
+        }
         self._work.session.add(row)
         self._work.record(
             "feature_view.materialize",
@@ -154,9 +187,10 @@ class FeatureService:
             view.id,
             after={"dataset_version": version},
             materialization_id=row.id,
+            **within,
         )
         self._work.start_workflow(
-            MATERIALIZE, row.id, team_id=self._work.team_id, team_name=self._work.actor.team_name
+            MATERIALIZE, row.id, team_id=self._work.team_id, team_name=self._work.actor.team_name, **within
         )
         return _materialization(row)
 

@@ -1,5 +1,6 @@
 """Materialisation as a durable workflow."""
 
+from datetime import datetime
 from typing import Any
 
 from ml_platform.kit.durable import Flow, StepFailedError
@@ -25,17 +26,25 @@ class MaterializeWorkflow:
         self._datasets = datasets
         self._storage = storage
 
-    def run(self, flow: Flow, *, team_id: str, team_name: str) -> dict[str, Any]:
+    def run(
+        self,
+        flow: Flow,
+        *,
+        team_id: str,
+        team_name: str,
+        start: str | None = None,
+        end: str | None = None,
+    ) -> dict[str, Any]:
         actor = Actor.system("features", team_id=team_id, team_name=team_name)
         try:
-            entities = flow.step("write", self._write, actor, flow.workflow_id)
+            entities = flow.step("write", self._write, actor, flow.workflow_id, start, end)
         except StepFailedError as error:
             flow.step("fail", self._finish, actor, flow.workflow_id, None, error.error.detail)
             return {"status": "failed"}
         flow.step("finish", self._finish, actor, flow.workflow_id, entities, None)
         return {"status": "succeeded", "entities": entities}
 
-    def _write(self, actor: Actor, row_id: str) -> int:
+    def _write(self, actor: Actor, row_id: str, start: str | None, end: str | None) -> int:
         with self._factory.begin(actor) as work:
             repository = FeatureRepository(work.session, actor.team_id)
             row = repository.materialization(row_id)
@@ -52,7 +61,7 @@ class MaterializeWorkflow:
                 service = FeatureService(work, self._engine, self._datasets, self._storage)
                 definition = service.definition(current)
             self._engine.apply(actor.team_id, definition)
-        return self._engine.materialize(actor.team_id, name)
+        return self._engine.materialize(actor.team_id, name, _moment(start), _moment(end))
 
     def _finish(self, actor: Actor, row_id: str, entities: int | None, reason: str | None) -> None:
         with self._factory.begin(actor) as work:
@@ -71,3 +80,7 @@ class MaterializeWorkflow:
                 row.id,
                 after={"entities": entities, "reason": reason},
             )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text is not None else None
