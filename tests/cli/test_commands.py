@@ -157,6 +157,19 @@ class TestFeatures:
             "tenure",
         )
         assert online["tenure"] == [40, 3]
+        newer = tmp_path / "newer.csv"
+        newer.write_text("customer_id,event_timestamp,tenure,contract\nc2,2024-02-01T00:00:00Z,41,\n")
+        pushed = as_ana.json("features", "push", "customer_profile", newer)
+        assert pushed == {"feature_view": "customer_profile", "entities": 1}
+        assert as_ana.json("features", "online", "customer_profile", "-k", "customer_id=c2") == {
+            "customer_id": ["c2"],
+            "tenure": [41],
+            "contract": [None],
+        }
+        newer.write_text(newer.read_text().replace("41", "many"))
+        refused = as_ana("features", "push", "customer_profile", newer)
+        assert (refused.code, refused.stdout) != (0, "")
+        assert "tenure: row 0: expected a whole number" in refused.stderr
         joined = as_ana.json(
             "features", "training-set", "profile@1", "-f", "customer_profile:tenure", "--label", "churn"
         )

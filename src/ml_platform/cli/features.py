@@ -80,6 +80,22 @@ def materialize(
     show(found, output, _COLUMNS)
 
 
+@features.command("push")
+def push(
+    view: View,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="CSV, Parquet or JSON Lines: every entity, feature and the time"),
+    ],
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="csv, parquet or jsonl [by the file's ending]")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Write rows online at once; a later materialisation writes over them."""
+    show(platform().features.push(view, file, format=file_format), output)
+
+
 @features.command("online")
 def online(
     view: View,

@@ -186,10 +186,15 @@ def _content(file: str | Path | bytes, form: str | None) -> tuple[UploadFormat, 
     if isinstance(file, bytes):
         return UploadFormat(form or "csv"), file
     path = Path(file).expanduser()
+    return format_of(path, form), path.read_bytes()
+
+
+def format_of(path: Path, form: str | None) -> UploadFormat:
+    """The format of a file that is there: as stated, or by its ending."""
     if not path.is_file():
         raise InvalidInputError(f"{path} is not a file")
     if form is None and path.suffix.lower() not in _FORMATS:
         raise InvalidInputError(
             f"the format of {path.name} is not known by its ending", hint="say format= csv, parquet or jsonl"
         )
-    return UploadFormat(form) if form else _FORMATS[path.suffix.lower()], path.read_bytes()
+    return UploadFormat(form) if form else _FORMATS[path.suffix.lower()]

@@ -6,19 +6,29 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_platform.contracts.datasets import (
-    FeatureView as FeatureViewData,
-)
-from ml_platform.contracts.datasets import (
+    FeaturePushed,
     Materialization,
     OnlineFeatures,
+)
+from ml_platform.contracts.datasets import (
+    FeatureView as FeatureViewData,
 )
 from ml_platform.contracts.datasets import (
     TrainingSet as TrainingSetData,
 )
 from ml_platform.sdk.data import Dataset
-from ml_platform.sdk.errors import ConflictError, NotFoundError, PlatformError, WaitTimeoutError
+from ml_platform.sdk.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    PlatformError,
+    WaitTimeoutError,
+)
 from ml_platform.sdk.objects import PlatformObject
+from ml_platform.sdk.rowfiles import columns_of
 from ml_platform.sdk.transport import Transport, at
+
+_MOST_ROWS, _MOST_VALUES = 10_000, 100_000  # of one request
 
 
 class FeatureView(PlatformObject[FeatureViewData]):
@@ -126,6 +136,39 @@ class Features:
     def delete(self, name: str) -> FeatureView:
         deleted = self._transport.delete(at("feature-views", name), FeatureViewData)
         return FeatureView(self._transport, deleted)
+
+    def push(self, view: FeatureView | str, rows: Any, *, format: str | None = None) -> FeaturePushed:  # noqa: A002
+        """Writes rows online at once, past the dataset; a later materialisation writes over them.
+
+        Args:
+            view: a feature view, or its name.
+            rows: rows (mappings), columns by name, a pandas or Polars table, or a CSV, Parquet or JSON Lines
+                file: every entity, every feature and the view's time column.
+            format: of a file: `csv`, `parquet` or `jsonl`; default: by its ending.
+
+        Returns:
+            How many entities were written. Many rows go in parts, in their order; within a part the newest
+            row of an entity is kept.
+
+        Raises:
+            InvalidInputError: a row does not fit the view; its part was not written.
+        """
+        found = view if isinstance(view, FeatureView) else self.get(view)
+        fields = [*found.data.entities, *found.data.features]
+        columns = columns_of(rows, {field.name: field.type for field in fields}, format)
+        counts = {len(values) for values in columns.values()}
+        if len(counts) > 1:  # found here, for else the first parts would be written
+            raise InvalidInputError("rows: the columns must be equally long")
+        count = max(counts, default=0)
+        if count == 0:
+            raise InvalidInputError("rows: there are none")
+        size = max(1, min(_MOST_ROWS, _MOST_VALUES // len(columns)))
+        entities = 0
+        for start in range(0, count, size):
+            part = {name: values[start : start + size] for name, values in columns.items()}
+            path = at("feature-views", found.name, "push")
+            entities += self._transport.post(path, FeaturePushed, {"columns": part}).entities
+        return FeaturePushed(feature_view=found.name, entities=entities)
 
     def training_sets(self, *, limit: int | None = 100) -> builtins.list[TrainingSet]:
         """Newest first."""

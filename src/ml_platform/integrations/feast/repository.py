@@ -14,7 +14,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -154,6 +154,7 @@ class FeastRepository:
         The registry is not asked, so that nobody waits for a materialisation. What does not fit the view is
         a `FeatureSourceError` before anything is written.
         """
+        view = replace(view, source=replace(view.source, created_timestamp_field=None))  # it is not pushed
         rows = rows_of(view, columns, vendor.convert_column)
         return self.online.write(view, rows, vendor.convert_column, None)
 
