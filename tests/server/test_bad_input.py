@@ -24,7 +24,23 @@ JSON = {"content-type": "application/json"}
 BAD_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999", "-1e999")
 
 
+NATIVE_CODES = {
+    400: "invalid_json",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+
+
 def problem(answer: httpx.Response) -> dict[str, Any]:
+    """A refusal, whole; below `/feast` it is that protocol's own, which has a text alone."""
+    if answer.request.url.path.startswith("/feast/"):
+        assert answer.headers["content-type"] == "application/json", (answer.status_code, answer.text[:300])
+        told: dict[str, Any] = json.loads(answer.content, parse_constant=pytest.fail)
+        assert list(told) == ["detail"], told
+        assert told["detail"], answer.status_code
+        return {**told, "code": NATIVE_CODES.get(answer.status_code), "errors": [told["detail"]]}
     assert answer.headers["content-type"] == "application/problem+json", (
         answer.status_code,
         answer.text[:300],

@@ -219,6 +219,18 @@ class TestRefusals:
         viewer = platform.new_user(shared.caller.team, "viewer")
         native(Server(platform, viewer).push(), 403, "write_data")
 
+    @pytest.mark.parametrize(
+        ("body", "word"),
+        [
+            ({"features": FEATURES, "entities": {}}, "join key"),
+            ({"features": FEATURES, "entities": {"customer_id": [1]}}, "customer_id"),
+            ({"features": ["tenure"], "entities": {"customer_id": ["a"]}}, "view:feature"),
+            ({"features": FEATURES, "entities": {"customer_id": "a"}}, "array"),
+        ],
+    )
+    def test_of_reading_name_what_is_wrong(self, shared: Server, body: dict[str, Any], word: str) -> None:
+        native(shared.post("get-online-features", body), 422, word)
+
     def test_health_needs_no_key(self, shared: Server) -> None:
         answer = httpx.get(f"{shared.url}/health")
         assert (answer.status_code, answer.content) == (200, b"")

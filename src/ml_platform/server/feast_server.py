@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from ml_platform.contracts.datasets import Materialization
 from ml_platform.contracts.identity import Permission
 from ml_platform.inference.errors import ServingError
-from ml_platform.inference.featurestores.feastserver import refusal
+from ml_platform.inference.featurestores.feastserver import exception_of
 from ml_platform.kit.db import Database
 from ml_platform.kit.errors import AppError, BadInputError, UnavailableError
 from ml_platform.kit.storage import ObjectStorage
@@ -93,7 +93,11 @@ async def get_online_features(request: Request, work: ReadData, components: Comp
         return Response(await components.get(FeastReads).answer(body, store), media_type=_JSON)
     except ServingError as error:
         headers = {"retry-after": str(error.retry_after)} if error.retry_after else None
-        return Response(refusal(error), status_code=error.status, media_type=_JSON, headers=headers)
+        status = 422 if error.status == 400 else error.status  # as every other route here says it
+        known = exception_of(error)
+        if known is not None:
+            return Response(known, status_code=status, media_type=_JSON, headers=headers)
+        return JSONResponse({"detail": str(error)}, status_code=status, headers=headers)
 
 
 @router.post("/push")

@@ -245,6 +245,13 @@ def told(moment: float) -> str:
 
 def refusal(error: ServingError) -> bytes:
     """The text that Feast's client reads: its own exception as JSON within JSON, or just what is wrong."""
+    if isinstance(error, Unauthenticated | MethodNotAllowed):
+        return _encode_json({"detail": str(error)})
+    return exception_of(error) or _encode_json(str(error))
+
+
+def exception_of(error: ServingError) -> bytes | None:
+    """What is wrong as an exception of Feast's own, where it has one."""
     kind = None
     if isinstance(error, _NotThere):
         kind = error.kind
@@ -252,9 +259,7 @@ def refusal(error: ServingError) -> bytes:
         kind = "FeastPermissionError"
     elif isinstance(error, _Clash):
         kind = "FeatureNameCollisionError"
-    if isinstance(error, Unauthenticated | MethodNotAllowed):
-        return _encode_json({"detail": str(error)})
     if kind is None:
-        return _encode_json(str(error))
+        return None
     detail = {"module": _ERRORS, "class": kind, "message": str(error)}
     return _encode_json(_encode_json(detail).decode())
