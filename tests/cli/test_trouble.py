@@ -169,7 +169,7 @@ class TestAnswersOfThePlatform:
     def test_what_one_may_not_is_exit_code_4_and_says_why(self, as_ana: Mlops) -> None:
         ran = as_ana("teams", "create", "own-team")
         assert (ran.code, ran.stdout) == (4, "")
-        assert "no policy permits it" in ran.stderr
+        assert "an administrator does this" in ran.stderr
 
 
 @ON_SQLITE
