@@ -1,6 +1,7 @@
 """The desired state: pulled, kept, applied without a dropped request, and outlived by nobody's failure."""
 
 import json
+import socket
 import time
 
 import pytest
@@ -32,6 +33,61 @@ class TestApply:
             eventually(lambda: load.answered > before + 50, "load after the swaps")
         assert load.failures == []
         assert set(load.revisions) == {"rev-1", "rev-2", "rev-3"}
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/v1/models/churn:predict", {"instances": [[1.0]]}),
+            ("/v1/models/churn:explain", {"instances": [[1.0]]}),
+            ("/models/churn/invocations", {"inputs": [[1.0]]}),
+            (
+                "/v2/models/churn/infer",
+                {"inputs": [{"name": "x0", "shape": [1], "datatype": "FP64", "data": [1.0]}]},
+            ),
+        ],
+    )
+    def test_a_body_that_arrives_when_its_revision_is_gone_is_answered_by_the_next(
+        self, control, make_server, one, two, path, body
+    ):
+        control.publish(snapshot(1, endpoint(revision(one, "rev-1"))))
+        server = make_server().start()
+        server.has_applied(control.snapshot)
+        assert server.predict([[1.0]]).headers["mlops-revision"] == "rev-1"
+        data = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            f"authorization: Bearer {CALLER}\r\ncontent-length: {len(data)}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as slow:
+            slow.sendall(head.encode() + data[:5])
+            time.sleep(0.2)  # long enough that the worker has begun with it, which nothing shows from outside
+            control.publish(snapshot(2, endpoint(revision(two, "rev-2"))))
+            server.has_applied(control.snapshot)
+            assert server.predict([[1.0]]).headers["mlops-revision"] == "rev-2"
+            slow.sendall(data[5:])
+            answer = b"".join(iter(lambda: slow.recv(65536), b"")).decode()
+        assert answer.startswith("HTTP/1.1 200" if "explain" not in path else "HTTP/1.1 501"), answer
+        assert "mlops-revision: rev-2" in answer or "explain" in path
+
+    def test_a_body_that_arrives_when_its_endpoint_is_gone_is_404(self, control, make_server, one, two):
+        control.publish(
+            snapshot(1, endpoint(revision(one, "rev-1")), endpoint(revision(two, "o-1"), name="other"))
+        )
+        server = make_server().start()
+        server.has_applied(control.snapshot)
+        data = b'{"instances": [[1.0]]}'
+        head = (
+            "POST /v1/models/other:predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            f"connection: close\r\nauthorization: Bearer {CALLER}\r\ncontent-length: {len(data)}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as slow:
+            slow.sendall(head.encode() + data[:5])
+            time.sleep(0.2)  # as above
+            control.publish(snapshot(2, endpoint(revision(one, "rev-1"))))
+            server.has_applied(control.snapshot)
+            slow.sendall(data[5:])
+            answer = b"".join(iter(lambda: slow.recv(65536), b"")).decode()
+        assert answer.startswith("HTTP/1.1 404"), answer
 
     def test_changes_of_weight_take_effect_within_a_second(self, control, make_server, one, two):
         control.publish(snapshot(1, endpoint(revision(one, "rev-1", 100), revision(two, "rev-2", 0))))

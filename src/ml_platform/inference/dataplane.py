@@ -159,9 +159,11 @@ class DataPlane:
         endpoints that are sticky by one. `call` is told by what it was kept on its revision, for the log.
 
         Raises:
+            NotFound: the endpoint went while the request was being read.
             NotFound, Forbidden: for a revision that the caller asked for by name and cannot have.
             Unavailable: when no revision is loaded.
         """
+        route = self._as_it_is_now(route)
         pinned = headers.get(b"mlops-revision")
         if pinned is not None:
             return self._pinned(key, route, pinned)
@@ -177,6 +179,7 @@ class DataPlane:
 
     def version(self, route: Route, version: str) -> LiveRevision:
         """The loaded revision of a model version, of several one that traffic reaches; raises NotFound."""
+        route = self._as_it_is_now(route)
         found = [
             live
             for live in (*route.arms, *route.revisions.values())
@@ -185,6 +188,13 @@ class DataPlane:
         if not found:
             raise NotFound(f"this endpoint has no version '{version[:128]}' loaded")
         return found[0]
+
+    def _as_it_is_now(self, route: Route) -> Route:
+        """A body takes its time to arrive, and meanwhile the desired state may have changed."""
+        found = self._revisions.table.routes.get(route.address)
+        if found is None:
+            raise NotFound(f"there is no model '{route.address[2]}' any more")
+        return found
 
     async def predict(self, call: Call, decoded: Decoded) -> list[Any]:
         """One prediction for each row, by `call.revision`; raises ServingError."""

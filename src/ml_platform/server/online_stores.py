@@ -43,10 +43,11 @@ class OnlineStores:
 
 
 def _view(row: FeatureViewRow) -> OnlineView:
+    """In the order of the names: PostgreSQL keeps no other, and what has not changed must look the same."""
     view = {
         "name": row.name,
-        "join_keys": [{"name": name, "type": kind} for name, kind in row.entities.items()],
-        "features": [{"name": name, "type": kind} for name, kind in row.features.items()],
+        "join_keys": [{"name": name, "type": kind} for name, kind in sorted(row.entities.items())],
+        "features": [{"name": name, "type": kind} for name, kind in sorted(row.features.items())],
         "ttl_seconds": row.ttl_seconds,
     }
     return msgspec.convert(view, OnlineView)

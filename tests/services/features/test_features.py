@@ -102,8 +102,8 @@ class TestTheSnapshotForInferenceServers:
             name="profile",
             join_keys=(JoinKey(name="customer_id", type="STRING"),),
             features=(
-                OnlineFeature(name="tenure", type="INT64"),
                 OnlineFeature(name="plan", type="STRING"),
+                OnlineFeature(name="tenure", type="INT64"),
             ),
         )
         assert (store.kind, store.views) == ("sqlite", (view,))

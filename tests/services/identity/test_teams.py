@@ -17,7 +17,7 @@ class TestCreatingATeam:
         ana = platform.new_user(platform.new_team(), "data_scientist")
         answer = ana.client.post("/teams", json={"name": "own-team"})
         assert answer.status_code == 403
-        assert "no policy permits it" in answer.json()["detail"]
+        assert "an administrator does this" in answer.json()["detail"]
 
     def test_a_wrong_name_and_an_unknown_field_are_named(self, platform: RunningPlatform) -> None:
         answer = platform.admin.post("/teams", json={"name": "Not A Slug", "colour": "red"})
