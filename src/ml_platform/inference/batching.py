@@ -2,8 +2,9 @@
 
 Requests that reach the loop in one turn share a batch; a request that comes alone waits for nobody. Small
 requests run on the loop's own thread (`Runtime.predict`), large or slow ones beside it, one batch at a
-time, so that neither holds the other up; calls that ask in another manner (params) are another batch. The queue is bounded and sheds with 503; a caller who goes away,
-or whose deadline passes, leaves the others of its batch whole.
+time, so that neither holds the other up; calls that ask in another manner (params) are another batch. The
+queue is bounded and sheds with 503; a caller who goes away, or whose deadline passes, leaves the others of
+its batch whole.
 """
 
 from __future__ import annotations

@@ -7,14 +7,12 @@ from sqlalchemy.engine import Row
 
 from ml_platform.contracts.deployments import Environment, RevisionStatus
 from ml_platform.contracts.modelregister import Revalidation
-from ml_platform.kit.errors import BadInputError
 from ml_platform.kit.wiring import Components
-from ml_platform.services.access import Work, WorkFactory
+from ml_platform.services.access import Work
 from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow, RolloutRow
 from ml_platform.services.governance.interfaces import ServesInProduction
-from ml_platform.services.registry import ModelFiles, ModelInspector, RegistryService
 from ml_platform.services.registry.gate import reaches
-from ml_platform.services.training import InputSource
+from ml_platform.services.training import judge_on
 
 
 class DeployedModels:
@@ -39,16 +37,7 @@ class RowsRevalidator:
         self._components = components
 
     def revalidate(self, work: Work, model_id: str, dataset: str) -> Revalidation:
-        parts = self._components
-        with parts.get(WorkFactory).begin(work.actor, write=False) as reading:  # no lock while it runs
-            version = RegistryService(reading).resolve(model_id)
-            rows = parts.get(InputSource).resolve(
-                reading, dataset if ":" in dataset else f"dataset:{dataset}"
-            )
-        if version.label is None:
-            raise BadInputError.of("dataset", f"{version.model_id} does not say which column it predicts")
-        directory = parts.get(ModelFiles).verify_digest(version)
-        found = parts.get(ModelInspector).evaluate(directory, rows.path, version.label)
+        version, rows, found = judge_on(self._components, work.actor, model_id, dataset)
         gate = version.gate
         passed, reason = None, "the version has no gate to reach"
         if gate is not None and gate.metric is not None and gate.threshold is not None:

@@ -271,6 +271,11 @@ def _messages(body: bytes) -> Iterator[bytes]:
 
 
 def _map(body: bytes, depth: int) -> dict[str, Any]:
+    return _read_map(body, depth, _value)
+
+
+def _read_map(body: bytes, depth: int, read: Callable[[bytes, int], Any]) -> dict[str, Any]:
+    """A map whose values are read as `read` does; an entry without a value holds null."""
     result: dict[str, Any] = {}
     for entry in _messages(body):
         key, value = "", None
@@ -278,7 +283,7 @@ def _map(body: bytes, depth: int) -> dict[str, Any]:
             if number == 1:
                 key = _text(payload)
             elif number == 2:
-                value = _value(_bytes(payload), depth)
+                value = read(_bytes(payload), depth)
         result[key] = value
     return result
 

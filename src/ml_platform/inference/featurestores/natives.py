@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Final
 
 from ml_platform.inference.features.values import _SCALARS as _PLAIN
@@ -21,10 +20,11 @@ from ml_platform.inference.features.values import (
     _fields,
     _int64,
     _messages,
+    _read_map,
     _repeated,
     _text,
-    _zone,
 )
+from ml_platform.inference.features.values import _zoned as _moment
 
 _MAX_DEPTH: Final = 64
 
@@ -77,16 +77,7 @@ def _shown(value: Any) -> Any:
 
 
 def _map(body: bytes, depth: int) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for entry in _messages(body):
-        key, value = "", None
-        for number, payload, _ in _fields(entry):
-            if number == 1:
-                key = _text(payload)
-            elif number == 2:
-                value = _value(_bytes(payload), depth)
-        result[key] = value
-    return result
+    return _read_map(body, depth, _value)
 
 
 def _maps(body: bytes, depth: int) -> list[dict[str, Any]]:
@@ -97,16 +88,9 @@ def _nested(body: bytes, depth: int) -> list[Any]:
     return [_value(entry, depth) for entry in _messages(body)]
 
 
-def _zoned(body: bytes, _: int) -> str | None:
-    seconds, zone = 0, ""
-    for number, payload, _wire in _fields(body):
-        if number == 1:
-            seconds = _int64(payload)
-        elif number == 2:
-            zone = _text(payload)
-    if seconds == -(1 << 63):
-        return None
-    return datetime.fromtimestamp(seconds, tz=_zone(zone)).isoformat()
+def _zoned(body: bytes, depth: int) -> str | None:
+    moment = _moment(body, depth)
+    return None if moment is None else moment.isoformat()
 
 
 _Scalar = Callable[[Raw], Any]

@@ -1,6 +1,7 @@
 """Training jobs: a user's script in an environment of its own, queued fairly, followed to its end."""
 
 from ml_platform.services.training.endpoints import router
+from ml_platform.services.training.evaluations import judge_on
 from ml_platform.services.training.evaluations import router as evaluations_router
 from ml_platform.services.training.interfaces import (
     EngineState,
@@ -52,5 +53,6 @@ __all__ = [
     "TrainingSettings",
     "Wake",
     "evaluations_router",
+    "judge_on",
     "router",
 ]

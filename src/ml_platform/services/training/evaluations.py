@@ -3,11 +3,18 @@
 from typing import Annotated
 
 from ml_platform.contracts.identity import Permission
-from ml_platform.contracts.models import Evaluation, EvaluationCreate
+from ml_platform.contracts.models import Evaluation, EvaluationCreate, ModelVersion
 from ml_platform.kit.errors import BadInputError
-from ml_platform.services.access import ApiRouter, ComponentsOf, Work, WorkFactory, requires
-from ml_platform.services.registry import ModelFiles, ModelInspector, ModelRef, RegistryService
-from ml_platform.services.training.interfaces import InputSource
+from ml_platform.kit.wiring import Components
+from ml_platform.services.access import Actor, ApiRouter, ComponentsOf, Work, WorkFactory, requires
+from ml_platform.services.registry import (
+    EvaluatedModel,
+    ModelFiles,
+    ModelInspector,
+    ModelRef,
+    RegistryService,
+)
+from ml_platform.services.training.interfaces import InputSource, ResolvedInput
 
 router = ApiRouter(tags=["models"])
 
@@ -20,15 +27,7 @@ def evaluate(
     components: ComponentsOf,
 ) -> Evaluation:
     """Runs the model on the rows in a process of its own and answers the metrics; it takes seconds."""
-    reference = body.dataset if ":" in body.dataset else f"dataset:{body.dataset}"
-    with components.get(WorkFactory).begin(work.actor, write=False) as reading:  # no lock while it runs
-        version = RegistryService(reading).resolve(model_id)
-        rows = components.get(InputSource).resolve(reading, reference)
-    label = body.label or version.label
-    if label is None:
-        raise BadInputError.of("label", f"{version.model_id} does not say which column it predicts: state it")
-    directory = components.get(ModelFiles).verify_digest(version)
-    found = components.get(ModelInspector).evaluate(directory, rows.path, label)
+    version, rows, found = judge_on(components, work.actor, model_id, body.dataset, label=body.label)
     work.record(
         "model.evaluate",
         "model_version",
@@ -38,3 +37,22 @@ def evaluate(
     return Evaluation(
         model_id=version.model_id, dataset=rows.reference, rows=found.rows, metrics=dict(found.metrics)
     )
+
+
+def judge_on(
+    components: Components, actor: Actor, model_id: str, dataset: str, *, label: str | None = None
+) -> tuple[ModelVersion, ResolvedInput, EvaluatedModel]:
+    """How a version does on rows, in a process of its own; without a label, by the version's own.
+
+    Raises:
+        BadInputError: neither says which column is predicted, or it cannot be evaluated on these rows.
+    """
+    reference = dataset if ":" in dataset else f"dataset:{dataset}"
+    with components.get(WorkFactory).begin(actor, write=False) as reading:  # no lock while it runs
+        version = RegistryService(reading).resolve(model_id)
+        rows = components.get(InputSource).resolve(reading, reference)
+    predicted = label or version.label
+    if predicted is None:
+        raise BadInputError.of("label", f"{version.model_id} does not say which column it predicts: state it")
+    directory = components.get(ModelFiles).verify_digest(version)
+    return version, rows, components.get(ModelInspector).evaluate(directory, rows.path, predicted)
