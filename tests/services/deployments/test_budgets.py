@@ -1,11 +1,13 @@
 """Budgets, stability and the smoke test's comparisons, over whole rollouts on a real inference server."""
 
+import socket
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ml_platform.contracts.deployments import Budget
+from ml_platform.integrations.inference import InferenceClient
 from ml_platform.services.deployments import BuiltBundle, BundleTrial, RolloutParts
 from ml_platform.services.deployments.stages.smoke import alike
 from ml_platform.services.deployments.stages.trial import judge_budget, percentile
@@ -131,9 +133,12 @@ class TestTheSmokeTest:
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         parts = bench.platform.runtime.components.get(RolloutParts)
-        monkeypatch.setattr(parts, "settings", replace(parts.settings, explain_timeout_seconds=0.000001))
-        bench.plant("plain")
-        smoke = evidence_of(bench.until(bench.deploy("plain"), "succeeded"))["smoke_test"]
+        monkeypatch.setattr(parts, "settings", replace(parts.settings, explain_timeout_seconds=0.2))
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            nobody = InferenceClient(lambda: f"http://127.0.0.1:{silent.getsockname()[1]}", "")
+            monkeypatch.setattr(parts.plane, "explain", nobody.explain)
+            bench.plant("plain")
+            smoke = evidence_of(bench.until(bench.deploy("plain"), "succeeded"))["smoke_test"]
         assert smoke["explanation"]["explainable"] is None
         assert "no explanation in time" in smoke["explanation"]["why"]
 

@@ -23,6 +23,7 @@ from ml_platform.services.deployments import RolloutParts
 from ml_platform.services.deployments.approving import ApprovalStage
 from ml_platform.services.deployments.runner import StageRunner
 from ml_platform.services.governance import RULES, ApprovalRow
+from ml_platform.services.identity.tables import TeamRow
 from ml_platform.services.monitoring import AnswerKinds, Deployments, GroundTruthStore
 from ml_platform.services.registry.tables import ModelVersionRow
 from tests.inference.support.server import Server
@@ -118,8 +119,12 @@ class TestWhatStopsIt:
     def test_an_artifact_that_was_changed(self, bench: Bench) -> None:
         version = bench.plant("plain")
         with bench.platform.runtime.components.get(Database).read() as session:
-            rows = session.query(ModelVersionRow).filter_by(model_name="plain", version=version).all()
-        file = Path(rows[-1].source_uri.removeprefix("file://")) / "model.json"
+            team = session.query(TeamRow).filter_by(name=bench.team).one()
+            row = session.query(ModelVersionRow).filter_by(
+                team_id=team.id, model_name="plain", version=version
+            )
+            source = row.one().source_uri
+        file = Path(source.removeprefix("file://")) / "model.json"
         file.chmod(0o644)
         file.write_text(file.read_text() + " ")
         assert "not the one that was registered" in self.stopped(bench, "validate")
