@@ -354,6 +354,10 @@ class TestMetrics:
     def test_refuse_windows_that_are_none(self, server, window):
         assert server.get(f"/internal/metrics?window={window}").status_code == 400
 
+    @pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "x-real-ip"])
+    def test_need_a_key_when_a_proxy_on_this_machine_passes_the_call_on(self, server, header):
+        assert httpx.get(f"{server.base}/metrics", headers={header: "for=203.0.113.7"}).status_code == 401
+
     def test_are_read_by_prometheus(self, server, churn):
         from prometheus_client.parser import text_string_to_metric_families
 

@@ -163,6 +163,7 @@ class Worker:
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # the one route that asks whence a call comes looks for them itself
             limit_concurrency=self._settings.max_connections,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=int(self._settings.drain_seconds) or 1,

@@ -31,6 +31,7 @@ FLUSH = "/internal/flush"
 INTERNAL = frozenset({"/internal/status", "/internal/metrics", "/metrics", FLUSH})
 _DEFAULT_WINDOW = 60.0
 _MAX_WINDOW = 86_400.0
+_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
@@ -78,7 +79,7 @@ class Internal:
     async def _text(self, scope: Scope, headers: Headers) -> tuple[bytes, str]:
         path = scope["path"]
         if path == "/metrics":
-            if not self._is_open(scope):
+            if not self._is_open(scope, headers):
                 self._plane.authorise(headers.get(b"authorization"), READ_METRICS)
             return CONTENT_TYPE.encode(), await self._parent.ask("prometheus")
         self._plane.authorise(headers.get(b"authorization"), INFERENCE_INTERNAL)
@@ -86,9 +87,12 @@ class Internal:
         window = _window(scope["query_string"]) if what == "metrics" else _DEFAULT_WINDOW
         return b"application/json", await self._parent.ask(what, window)
 
-    def _is_open(self, scope: Scope) -> bool:
+    def _is_open(self, scope: Scope, headers: Headers) -> bool:
+        """Whether metrics need no key: to this machine alone, and not through a proxy that runs on it."""
         client = scope.get("client")
-        return self._plane.settings.open_metrics and client is not None and client[0] in _LOOPBACK
+        if not self._plane.settings.open_metrics or client is None or client[0] not in _LOOPBACK:
+            return False
+        return not any(name in headers for name in _FORWARDED)
 
 
 def _window(query: bytes) -> float:
