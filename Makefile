@@ -32,9 +32,9 @@ demo: $(READY) ## Start the platform and take the churn model from data to monit
 	@$(RUN)/mlops demo
 
 test: $(READY) ## Run the whole suite
-	@$(RUN)/python -m pytest -n 2 --dist loadfile tests $(addprefix --ignore ,$(ALONE) $(WHOLE)) $(PYTEST_ARGS)
-	@$(RUN)/python -m pytest -n 2 --dist loadfile $(ALONE) $(PYTEST_ARGS)
-	@$(RUN)/python -m pytest $(WHOLE) $(PYTEST_ARGS)
+	@$(RUN)/python -m scripts.run_tests --processes 2 tests $(addprefix --ignore ,$(ALONE) $(WHOLE)) $(PYTEST_ARGS)
+	@$(RUN)/python -m scripts.run_tests --processes 2 $(ALONE) $(PYTEST_ARGS)
+	@$(RUN)/python -m scripts.run_tests $(WHOLE) $(PYTEST_ARGS)
 	@cd examples/churn && ../../$(RUN)/python -m pytest -q
 
 test-quick: $(READY) ## Run what takes less than ten seconds a test, on SQLite alone
