@@ -229,6 +229,10 @@ class Deployment(ResponseModel):
     )
     rollout_status: RolloutStatus | None = Field(default=None, description="Of the rollout under way")
     rollout_paused: bool = Field(default=False, description="Its canary is held where it is")
+    config: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the version that answers was deployed with: `canary`, `resources`, `features`, `budget`",
+    )
     revisions: list[Revision] = Field(description="Those that are loaded, newest first")
     active_rollout_id: str | None
     last_rollout_id: str | None

@@ -1,10 +1,11 @@
 """Deployments as a file: compared with what is live, and applied."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ml_platform.contracts.declared import (
     DeclaredComparison,
@@ -20,7 +21,10 @@ from ml_platform.sdk.deployments import Deployment, Deployments
 from ml_platform.sdk.errors import InvalidInputError
 
 _MOST_BYTES = 1024 * 1024
-_COMPARED = ("replicas", "auto_scale", "max_replicas")
+_NOT_COMPARED = frozenset({"name", "environment", "model", "justification"})
+"""What says which endpoint it is, the version, which is compared once its alias is looked up, and what is told
+the approvers of a change."""
+_OWN = ("replicas", "auto_scale", "max_replicas")
 _UNDER_WAY = frozenset({RolloutStatus.RUNNING, RolloutStatus.PENDING_APPROVAL, RolloutStatus.CANARY})
 
 
@@ -97,7 +101,8 @@ def apply(
 
 
 def _options(item: DeclaredDeployment) -> dict[str, Any]:
-    return item.model_dump(exclude={"model", "environment"}, exclude_none=True, mode="json")
+    """What the file says, a null inside of it included: that is a value, and not the default."""
+    return item.model_dump(exclude={"model", "environment"}, exclude_unset=True, mode="json")
 
 
 def _compared(deployments: Deployments, item: DeclaredDeployment) -> DeclaredComparison:
@@ -126,10 +131,27 @@ def _differences(item: DeclaredDeployment, wanted: str, data: DeploymentData) ->
     found = []
     if data.serving_model_id != wanted:
         found.append(DeclaredDifference(field="model", live=data.serving_model_id, file=wanted))
-    for name in _COMPARED:
-        declared, live = getattr(item, name), getattr(data, name)
-        if declared is not None and declared != live:
-            found.append(
-                DeclaredDifference(field=name, live=None if live is None else str(live), file=str(declared))
-            )
+    live = data.config | {name: getattr(data, name) for name in _OWN}
+    for name in type(item).model_fields:
+        declared = getattr(item, name)
+        if name not in _NOT_COMPARED and declared is not None:
+            found.extend(_differing(name, declared, live.get(name)))
     return found
+
+
+def _differing(field: str, declared: Any, live: Any) -> Iterator[DeclaredDifference]:
+    """What stands in the file and is not so; what is left out of a section is not compared."""
+    if isinstance(declared, BaseModel):
+        section = live if isinstance(live, Mapping) else {}
+        for name in type(declared).model_fields:
+            if name in declared.model_fields_set:
+                yield from _differing(f"{field}.{name}", getattr(declared, name), section.get(name))
+    elif _text(declared) != _text(live):
+        yield DeclaredDifference(
+            field=field, live=None if live is None else _text(live), file=_text(declared)
+        )
+
+
+def _text(value: Any) -> str:
+    """As it stands in JSON, where true is not 1; a text as it is."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from ml_platform import Platform
+from ml_platform.contracts.declared import DeclaredState
 from ml_platform.sdk.declared import read_state
 from ml_platform.sdk.errors import InvalidInputError, NotFoundError
 from tests.cli.running import Mlops
@@ -80,6 +83,119 @@ class TestApplying:
         with pytest.raises(NotFoundError):
             sdk.apply({"version": 1, "deployments": items})
         assert sdk.deployments.list() == []
+
+
+def leaves(schema: dict[str, Any], root: dict[str, Any], *path: str) -> Iterator[tuple[str, ...]]:
+    """Every field of a JSON schema that is no section of fields itself."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+    for choice in schema.get("anyOf", []):
+        if choice.get("type") != "null":
+            yield from leaves(choice, root, *path)
+            return
+    if "properties" not in schema:
+        yield path
+        return
+    for name, field in schema["properties"].items():
+        yield from leaves(field, root, *path, name)
+
+
+def value_at(item: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        item = item.get(name) if isinstance(item, dict) else None
+    return item
+
+
+def changed(item: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The item with another value there, of those that the form allows."""
+    values = [False, True, 1, 7, 0.5, 90, "a text", "fail", "default", [10, 100], {"x0": 1.5}]
+    for value in values:
+        found = deepcopy(item)
+        section = found
+        for name in path[:-1]:
+            if not isinstance(section.get(name), dict):
+                section[name] = {}
+            section = section[name]
+        section[path[-1]] = value
+        try:
+            state = DeclaredState.model_validate({"version": 1, "deployments": [found]})
+        except ValueError:
+            continue
+        read = state.model_dump(mode="json")["deployments"][0]
+        if value_at(read, path) != value_at(item, path):
+            return found
+    raise AssertionError(f"no value is known that {'.'.join(path)} may have: add one")
+
+
+SCHEMA = DeclaredState.model_json_schema()
+FIELDS = sorted(leaves(SCHEMA["$defs"]["DeclaredDeployment"], SCHEMA))
+NOT_COMPARED = {
+    ("name",): "which endpoint",
+    ("environment",): "which endpoint",
+    ("model",): "compared once its alias is looked up: see TestApplying",
+}
+TOLD_APPROVERS = ("justification",)
+LIVE: dict[str, Any] = {
+    "name": "plain",
+    "environment": "staging",
+    "model": "plain/1",
+    "replicas": 2,
+    "auto_scale": True,
+    "max_replicas": 4,
+    "canary": {"steps": [20, 100], "step_seconds": 60, "max_answer_shift": None},
+    "resources": {"cpu": 2, "memory_mb": 2048},
+    "budget": {"p95_ms": 60_000, "memory_mb": 100_000},
+}
+
+
+class TestComparingEveryField:
+    """The fields are those of the file's schema, so that a new one is compared, or is named here."""
+
+    @pytest.fixture
+    def live(self, bench: Bench, sdk: Platform) -> dict[str, Any]:
+        """What is live after the file was applied, whole, and the file is as it is."""
+        bench.plant("plain")
+        bench.plant("plain", bias=3.0)
+        file = {"version": 1, "deployments": [LIVE]}
+        [(_, started)] = sdk.apply(file)
+        assert started is not None
+        started.wait(60)
+        assert outcomes(sdk.compare(file)) == ["same"]
+        deployment = sdk.deployments.get("staging/plain").data
+        own = {name: getattr(deployment, name) for name in ("replicas", "auto_scale", "max_replicas")}
+        sections = {name: value for name, value in deployment.config.items() if value is not None}
+        return LIVE | own | sections
+
+    def test_any_field_that_differs_is_named_and_nothing_else(
+        self, sdk: Platform, live: dict[str, Any]
+    ) -> None:
+        assert len(FIELDS) > 20
+        assert outcomes(sdk.compare({"version": 1, "deployments": [live]})) == ["same"]
+        for path in FIELDS:
+            if path in NOT_COMPARED:
+                continue
+            item = changed(live, path)
+            [found] = sdk.compare({"version": 1, "deployments": [item]})
+            told = [difference.field for difference in found.differences]
+            assert told == ([] if path == TOLD_APPROVERS else [".".join(path)]), path
+
+    def test_what_a_section_leaves_out_is_not_compared(self, sdk: Platform, live: dict[str, Any]) -> None:
+        item = live | {"canary": {"steps": [20, 100]}, "budget": {}}
+        assert outcomes(sdk.compare({"version": 1, "deployments": [item]})) == ["same"]
+
+    def test_a_null_in_a_section_is_a_value_and_is_applied(self, sdk: Platform, live: dict[str, Any]) -> None:
+        item = live | {"model": "plain/2", "budget": {"p95_ms": None}, "canary": {"max_quality_drop": None}}
+        file = {"version": 1, "deployments": [item]}
+        [found] = sdk.compare(file)
+        assert [(d.field, d.live, d.file) for d in found.differences] == [
+            ("model", "plain/1", "plain/2"),
+            ("canary.max_quality_drop", "0.05", "null"),
+            ("budget.p95_ms", "60000.0", "null"),
+        ]
+        [(_, started)] = sdk.apply(file)
+        assert started is not None
+        started.wait(60)
+        assert outcomes(sdk.compare(file)) == ["same"]
 
 
 class TestPlanning:

@@ -14,6 +14,7 @@ from ml_platform.contracts.deployments import (
 from ml_platform.kit.errors import ConflictError, NotFoundError
 from ml_platform.services.access import Work
 from ml_platform.services.audit import AuditService
+from ml_platform.services.deployments.carried import carried
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.tables import RevisionRow, RolloutRow
 from ml_platform.services.governance import GovernanceRepository
@@ -70,16 +71,15 @@ class DeploymentHistory:
             replicas=deployment.replicas,
             auto_scale=deployment.auto_scale,
             max_replicas=deployment.max_replicas,
-            **self._limits(then.revision_id),
+            **self._config(then.revision_id),
             justification=body.justification or f"back to what was live at {body.at.isoformat()}",
         )
         return f"{then.model_name}/{then.model_version}", request
 
-    def _limits(self, revision_id: str) -> dict[str, Any]:
-        """What its copies had then, and the budget that it was held to."""
+    def _config(self, revision_id: str) -> dict[str, Any]:
+        """What its copies had then, its budget, and what it answered without its feature store."""
         row = self._repository.revision(revision_id)
-        config = row.config if row is not None else {}
-        return {name: config[name] for name in ("resources", "budget") if config.get(name)}
+        return carried(row.config, has_features=True) if row is not None else {}
 
     def _live(self, row: RevisionRow, weight: float) -> LiveRevision:
         rollout = self._repository.rollout(row.rollout_id)

@@ -25,6 +25,7 @@ from ml_platform.kit.ids import new_id
 from ml_platform.kit.strictjson import digest
 from ml_platform.services.access import Work
 from ml_platform.services.deployments import views
+from ml_platform.services.deployments.carried import BESIDE, INSTEAD, carried
 from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.ledger import RolloutLedger
 from ml_platform.services.deployments.manifests import MANIFEST
@@ -114,6 +115,7 @@ class DeploymentService:
                 f"nothing serves at {deployment.name} in {deployment.environment} to compare with",
                 hint="deploy what should serve first: mlops deploy",
             )
+        version = self._parts.catalogue.resolve(self._work, model_id)
         body = DeployRequest(
             environment=Environment(deployment.environment),
             name=deployment.name,
@@ -121,9 +123,13 @@ class DeploymentService:
             auto_scale=deployment.auto_scale,
             max_replicas=deployment.max_replicas,
             justification=justification,
+            **self._carried(deployment, version, BESIDE),
         )
-        version = self._parts.catalogue.resolve(self._work, model_id)
         return self._begin(deployment, version, body, {"purpose": purpose.value, **extra}, requester)
+
+    def like_serving(self, deployment: DeploymentRow, model_id: str) -> dict[str, Any]:
+        """Resources, budget and feature policy of what serves, for a version that is to take its place."""
+        return self._carried(deployment, self._parts.catalogue.resolve(self._work, model_id), INSTEAD)
 
     def reserve(self, deployment_id: str, ab_test_id: str) -> DeploymentRow:
         """Locks a deployment for an A/B test: until it ends, only that starts rollouts there.
@@ -139,6 +145,13 @@ class DeploymentService:
     def hold(self, deployment_id: str, operation: str = "change") -> DeploymentRow:
         """Locks a deployment for a caller who may do this to it; raises ForbiddenError, NotFoundError."""
         return self._held(deployment_id, operation)[0]
+
+    def _carried(
+        self, deployment: DeploymentRow, version: DeployableVersion, names: tuple[str, ...]
+    ) -> dict[str, Any]:
+        serving = max(Traffic(self._work, deployment).serving(), key=lambda row: row.weight, default=None)
+        config = serving.config if serving is not None else {}
+        return carried(config, has_features=version.feature_view is not None, names=names)
 
     def _begin(
         self,

@@ -25,6 +25,9 @@ from ml_platform.services.deployments.tables import (
     RolloutStageRow,
 )
 
+_CONFIG = ("canary", "resources", "features", "budget")
+"""Of a revision's configuration; its copies are the deployment's own columns, the rest is its rollout's."""
+
 
 def endpoint(inference_url: str, row: DeploymentRow) -> str:
     """The address that applications call; it does not change with revisions."""
@@ -50,6 +53,7 @@ def deployment(
         rollout_model_id=_model_id(running) if running else None,
         rollout_status=RolloutStatus(running.status) if running else None,
         rollout_paused=running is not None and running.paused_at is not None,
+        config={name: first.config.get(name) for name in _CONFIG} if first else {},
         revisions=[_revision(item) for item in revisions],
         active_rollout_id=row.active_rollout_id,
         last_rollout_id=row.last_rollout_id,

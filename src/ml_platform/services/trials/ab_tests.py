@@ -138,8 +138,9 @@ class ABTestService:
             )
         if arm.control:
             raise ConflictError(f"{arm.name} won, and {arm.model_name}/{arm.model_version} serves already")
+        model_id = f"{arm.model_name}/{arm.model_version}"
         accepted = self._deployments.deploy(
-            f"{arm.model_name}/{arm.model_version}",
+            model_id,
             DeployRequest(
                 environment=Environment(deployment.environment),
                 name=deployment.name,
@@ -148,6 +149,7 @@ class ABTestService:
                 max_replicas=deployment.max_replicas,
                 justification=justification or f"{arm.name} won the A/B test {row.id}",
                 canary=canary,
+                **self._deployments.like_serving(deployment, model_id),
             ),
             requester=requester,
         )

@@ -116,8 +116,9 @@ class ShadowService:
                 f"the shadow is {status}, and one that runs can be promoted",
                 hint="deploy the version: mlops deploy",
             )
+        model_id = f"{row.model_name}/{row.model_version}"
         accepted = self._deployments.deploy(
-            f"{row.model_name}/{row.model_version}",
+            model_id,
             DeployRequest(
                 environment=Environment(deployment.environment),
                 name=deployment.name,
@@ -126,6 +127,7 @@ class ShadowService:
                 max_replicas=deployment.max_replicas,
                 justification=body.justification or f"promoted from the shadow {row.id}",
                 canary=body.canary,
+                **self._deployments.like_serving(deployment, model_id),
             ),
             from_shadow=row.revision_id,
         )
