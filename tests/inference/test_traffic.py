@@ -2,6 +2,7 @@
 
 import itertools
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,40 @@ class TestAggregate:
             aggregate.add([delta(tally)], None)
         assert [aggregate.metrics(w).revisions[0].requests for w in (10, 60, 600, 86_400)] == [1, 2, 3, 3]
 
+    def test_tells_the_same_percentiles_of_spans_that_are_over(self, monkeypatch):
+        """Those are kept packed, by second, by minute and by ten minutes."""
+        aggregate, every, now = TrafficAggregate(), Tally(), time.time()
+        for number in range(300):
+            monkeypatch.setattr(time, "time", lambda ago=85_000 - 280 * number: now - ago)
+            tally = Tally()
+            for each in (tally, every):
+                each.add(200, 1, 100 + 37 * number)
+            aggregate.add([delta(tally)], None)
+        monkeypatch.setattr(time, "time", lambda: now)
+        [found] = aggregate.metrics(86_400).revisions
+        assert found.requests == 300
+        assert found.latency_ms_p50 == percentile(every.latencies, 0.5)
+        assert found.latency_ms_p99 == percentile(every.latencies, 0.99)
+
+    def test_a_busy_day_of_a_revision_takes_less_than_two_megabytes(self, monkeypatch):
+        aggregate, now = TrafficAggregate(), time.time()
+        tally = Tally()
+        for microseconds in range(100, 20_000, 50):
+            tally.add(200, 1, microseconds)
+        busy = delta(tally)
+        tracemalloc.start()
+        try:
+            for second in range(0, 86_400, 60):
+                monkeypatch.setattr(time, "time", lambda ago=86_400 - second: now - ago)
+                aggregate.add([busy], None)
+            for second in range(600):
+                monkeypatch.setattr(time, "time", lambda ago=600 - second: now - ago)
+                aggregate.add([busy], None)
+            taken, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert taken < 2 * 2**20
+
     def test_keeps_no_seconds_of_a_revision_that_left_and_its_minutes_for_a_day(self, monkeypatch):
         aggregate = TrafficAggregate()
         now = time.time()
@@ -87,7 +122,7 @@ class TestAggregate:
         monkeypatch.setattr(time, "time", lambda: now)
         aggregate.forget(set())
         [history] = aggregate.revisions.values()
-        assert (len(history.seconds), len(history.minutes)) == (0, 1)
+        assert [len(slots) for slots in history.tiers] == [0, 1, 1]
         assert aggregate.metrics(3600).revisions[0].requests == 1
         monkeypatch.setattr(time, "time", lambda: now + 86_400)
         aggregate.forget(set())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,8 +12,8 @@ from ml_platform.contracts.serving import InferenceMetrics, RevisionMetrics, Wor
 from ml_platform.inference.channel import HttpDelta, TrafficDelta
 from ml_platform.inference.traffic import bucket_bounds
 
-_SECONDS_KEPT = 600
-_MINUTES_KEPT = 24 * 60
+_TIERS = ((1, 600), (60, 120), (600, 144))
+"""Ten minutes by second, two hours by minute, a day by ten minutes: seconds of a slot, and how many are kept."""
 
 Identity = tuple[str, str, str, str, str, str]
 """team, environment, endpoint, revision, model name, model version."""
@@ -34,6 +35,17 @@ class Sums:
     distance: float = 0.0
     skipped: int = 0
     fallbacks: dict[str, int] = field(default_factory=dict)
+    packed: bytes = b""
+
+    def pack(self) -> None:
+        """Keeps the latencies of a span that is over in a tenth of the memory; it can be added to another's."""
+        self.packed = array("H", self.latencies).tobytes() + array("I", self.latencies.values()).tobytes()
+        self.latencies = {}
+
+    def unpacked(self) -> dict[int, int]:
+        """The latencies of a span that is over."""
+        middle = len(self.packed) // 3  # two bytes of each bucket, then four of each count
+        return dict(zip(array("H", self.packed[:middle]), array("I", self.packed[middle:]), strict=True))
 
     def add(self, other: Sums | TrafficDelta) -> None:
         self.requests += other.requests
@@ -42,6 +54,8 @@ class Sums:
         self.client_errors += other.client_errors
         self.microseconds += other.microseconds
         add_counts(self.latencies, other.latencies)
+        if isinstance(other, Sums) and other.packed:
+            add_counts(self.latencies, other.unpacked())
         self.compared += other.compared
         self.different += other.different
         self.distance += other.distance
@@ -52,11 +66,30 @@ class Sums:
 
 @dataclass(slots=True)
 class History:
-    """One revision: the last ten minutes by second, the last day by minute, and everything."""
+    """One revision: the last ten minutes by second, two hours by minute, the last day, and everything."""
 
-    seconds: deque[Sums] = field(default_factory=lambda: deque(maxlen=_SECONDS_KEPT))
-    minutes: deque[Sums] = field(default_factory=lambda: deque(maxlen=_MINUTES_KEPT))
+    tiers: tuple[deque[Sums], ...] = field(
+        default_factory=lambda: tuple(deque(maxlen=kept) for _, kept in _TIERS)
+    )
     total: Sums = field(default_factory=Sums)
+
+    def add(self, delta: TrafficDelta, now: int) -> None:
+        self.total.add(delta)
+        for (span, _), slots in zip(_TIERS, self.tiers, strict=True):
+            _slot(slots, now - now % span).add(delta)
+
+    def drop(self, now: float) -> None:
+        """Lets go of what no window reaches any more."""
+        for (span, kept), slots in zip(_TIERS, self.tiers, strict=True):
+            while slots and slots[0].at < now - span * kept:
+                slots.popleft()
+
+    def slots(self, window: float) -> deque[Sums]:
+        """The finest slots that reach back so far."""
+        return next(
+            (slots for (span, kept), slots in zip(_TIERS, self.tiers, strict=True) if window <= span * kept),
+            self.tiers[-1],
+        )
 
 
 @dataclass(slots=True)
@@ -102,10 +135,7 @@ class TrafficAggregate:
                 delta.model_name,
                 delta.model_version,
             )
-            history = self.revisions.setdefault(identity, History())
-            history.total.add(delta)
-            _slot(history.seconds, now).add(delta)
-            _slot(history.minutes, now - now % 60).add(delta)
+            self.revisions.setdefault(identity, History()).add(delta, now)
         if http is not None:
             for method, route, status, count in http.counts:
                 key = (method, route, status)
@@ -134,22 +164,18 @@ class TrafficAggregate:
     def forget(self, identities: set[tuple[str, str, str, str]]) -> None:
         """Drops what no window reaches any more, and revisions that are unknown and have been quiet for a day."""
         now = time.time()
-        oldest = now - _MINUTES_KEPT * 60
         for identity, history in list(self.revisions.items()):
-            while history.seconds and history.seconds[0].at < now - _SECONDS_KEPT:
-                history.seconds.popleft()
-            quiet = not history.minutes or history.minutes[-1].at < oldest
-            if identity[:4] not in identities and quiet:
+            history.drop(now)
+            if identity[:4] not in identities and not history.tiers[-1]:
                 del self.revisions[identity]
         known = {revision_id for *_, revision_id in identities}
         self.loads = {rid: loads for rid, loads in self.loads.items() if rid in known}
 
     def window(self, identity: Identity, seconds: float) -> Sums:
-        """What a revision did within the trailing window; by minutes when it is over ten of them."""
-        history = self.revisions[identity]
+        """What a revision did within the trailing window, by the finest slots that reach back so far."""
         oldest = time.time() - seconds
         total = Sums()
-        for sums in reversed(history.seconds if seconds <= _SECONDS_KEPT else history.minutes):
+        for sums in reversed(self.revisions[identity].slots(seconds)):
             if sums.at < oldest:
                 break
             total.add(sums)
@@ -209,5 +235,7 @@ def add_counts(into: dict[int, int], more: dict[int, int]) -> None:
 
 def _slot(slots: deque[Sums], at: int) -> Sums:
     if not slots or slots[-1].at != at:
+        if slots:
+            slots[-1].pack()
         slots.append(Sums(at=at))
     return slots[-1]
