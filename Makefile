@@ -16,7 +16,7 @@ unexport VIRTUAL_ENV
 # One process holds one workflow engine and one MLflow store: what opens its own runs in processes of its own.
 ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform of their own, one after the other.
-WHOLE := tests/server/test_openapi_fuzz.py tests/server/test_bucket.py tests/services/policies tests/cli/test_policies.py tests/services/deployments/test_online_redis.py tests/e2e
+WHOLE := tests/server/test_openapi_fuzz.py tests/server/test_bucket.py tests/server/test_audit_archive.py tests/services/policies tests/cli/test_policies.py tests/services/deployments/test_online_redis.py tests/e2e
 
 .PHONY: help setup demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-overhead bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
 
@@ -101,7 +101,7 @@ bench-serving: $(READY) ## Measure predictions beside FastAPI, MLflow, MLServer,
 
 AUDIT_TAMPERINGS ?= 10000
 
-tamper-audit: $(READY) ## Tamper with exports of the audit log in every way (AUDIT_TAMPERINGS times)
+tamper-audit: $(READY) ## Tamper with exports and archives of the audit log in every way (AUDIT_TAMPERINGS times each)
 	@AUDIT_TAMPERINGS=$(AUDIT_TAMPERINGS) $(RUN)/python -m pytest tests/services/audit -q -o timeout=0
 
 soak-inference: $(READY) ## Kill inference workers and swap models for half an hour at half load (SOAK_SECONDS)

@@ -8,7 +8,7 @@ import structlog
 from tests.support.platform import RunningPlatform, running_platform
 from tests.support.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
 from tests.support.redis import redis_server, redis_url  # noqa: F401 - fixtures
-from tests.support.s3 import s3, s3_server  # noqa: F401 - fixtures
+from tests.support.s3 import locked_s3, s3, s3_server  # noqa: F401 - fixtures
 
 # By default structlog draws tracebacks with all locals, which takes it most of a minute for a request's.
 structlog.configure(

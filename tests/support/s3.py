@@ -60,10 +60,14 @@ class S3Server:
             "AWS_REGION": REGION,
         }
 
-    def make_bucket(self, name: str) -> None:
+    def make_bucket(self, name: str, *, locked: bool = False) -> None:
+        """With Object Lock when it is to be `locked`."""
+        headers = {"authorization": f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/{REGION}/s3/x"}
+        if locked:
+            headers["x-amz-bucket-object-lock-enabled"] = "true"
         answer = httpx.put(
             f"{self.url}/{name}",
-            headers={"authorization": f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/{REGION}/s3/x"},
+            headers=headers,
             content=(
                 "<CreateBucketConfiguration>"
                 f"<LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
@@ -166,6 +170,14 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     s3_server.make_bucket(name)
     s3_server.requests.clear()
     return Bucket(s3_server, name)
+
+
+@pytest.fixture
+def locked_s3(s3: Bucket) -> Bucket:
+    """A fresh bucket with Object Lock."""
+    name = f"locked-{secrets.token_hex(8)}"
+    s3.server.make_bucket(name, locked=True)
+    return Bucket(s3.server, name)
 
 
 def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:

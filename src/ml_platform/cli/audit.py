@@ -8,8 +8,11 @@ import typer
 
 from ml_platform.cli.context import TIMES, Group, Output, platform, show
 from ml_platform.cli.output import Format, say
+from ml_platform.contracts.audit import AuditArchiveState
 
 audit = Group("The audit log")
+
+_WELL = (AuditArchiveState.OK, AuditArchiveState.OFF)
 
 Moment = Annotated[datetime | None, typer.Option(formats=TIMES, metavar="TIME")]
 
@@ -50,18 +53,52 @@ def key(output: Output = Format.TABLE) -> None:
     show({"public_key": platform().audit.key()}, output)
 
 
+@audit.command("archive")
+def archive(output: Output = Format.TABLE) -> None:
+    """Show how far the copy of the log in write-once storage has come; exit code 1 when something is wrong."""
+    found = platform().audit.archive()
+    show(found, output)
+    if found.state not in _WELL:
+        say(f"the archive of the audit log: {found.detail}")
+        raise typer.Exit(1)
+
+
 @audit.command("verify")
 def verify(
     file: Annotated[
         Path | None, typer.Option(help="An export, checked here without asking the platform")
     ] = None,
+    archive: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|S3",
+            help="A copy in write-once storage, a directory or s3://bucket/prefix, checked without the platform",
+        ),
+    ] = None,
+    online: Annotated[bool, typer.Option(help="Compare the copy with the platform's own log, too")] = False,
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=TIMES, metavar="TIME", help="The copy must speak for the log up to then"),
+    ] = None,
     public_key: Annotated[
-        str | None, typer.Option(help="Whose the export must be: mlops audit key, as you trust it")
+        str | None, typer.Option(help="Whose the export or copy must be: mlops audit key, as you trust it")
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Check that nobody rewrote the log; exit code 1 when somebody did."""
-    if file is not None:
+    if file is not None and archive is not None:
+        raise typer.BadParameter("give --file or --archive, not both")
+    if archive is None and (online or until is not None):
+        raise typer.BadParameter("--online and --until belong to --archive")
+    if archive is not None:
+        moment = until.astimezone() if until is not None else None
+        if online:
+            result = platform().audit.verify_archive(archive, public_key, until=moment)
+        else:
+            from ml_platform.sdk.auditarchive import verify_archive
+
+            result = verify_archive(archive, public_key, until=moment)
+    elif file is not None:
         from ml_platform.sdk.auditfile import verify_file
 
         result = verify_file(file, public_key)

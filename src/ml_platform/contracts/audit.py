@@ -1,6 +1,7 @@
 """Audit events as they are read, and what a verification found."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
@@ -30,7 +31,7 @@ class AuditEvent(ResponseModel):
 class AuditFinding(ResponseModel):
     sequence: int
     kind: str = Field(
-        description="edited, missing, inserted, truncated, checkpoint_mismatch, unprotected; of exports also malformed, forged"
+        description="edited, missing, inserted, truncated, checkpoint_mismatch, unprotected; of exports and archives also malformed, forged"
     )
     detail: str
 
@@ -44,4 +45,39 @@ class AuditVerification(ResponseModel):
     events: int
     head: str = Field(description="Hash of the last event")
     checkpoints: int = Field(description="How many checkpoints outside the database were compared")
+    pruned: int = Field(
+        default=0,
+        description="Events up to this number were removed after their retention, against a signed anchor",
+    )
+    until: datetime | None = Field(
+        default=None, description="Of an archive: it speaks for the log up to this moment"
+    )
     findings: list[AuditFinding]
+
+
+class AuditArchiveState(StrEnum):
+    OFF = "off"
+    OK = "ok"
+    LATE = "late"
+    FAILING = "failing"
+    CONFLICT = "conflict"
+
+
+class AuditArchive(ResponseModel):
+    """How far the copy of the log in write-once storage has come, as this process of the control plane knows it."""
+
+    state: AuditArchiveState = Field(
+        description="`late`: events wait for longer than they should; `failing`: the storage does not take them;"
+        " `conflict`: what stands there, or the log, is another than it was"
+    )
+    location: str | None
+    mode: str | None = Field(description="Object Lock's mode, of a bucket")
+    retention_days: int
+    prune: bool = Field(description="Whether older events are removed from the database")
+    archived: int = Field(description="Number of the last event that stands there")
+    archived_at: datetime | None
+    pruned: int = Field(description="Events up to this number are in the archive alone")
+    backlog_events: int
+    backlog_seconds: float = Field(description="How long the oldest event that is not there has waited")
+    failures: int = Field(description="Attempts that failed since the process started")
+    detail: str | None = Field(description="What is wrong")

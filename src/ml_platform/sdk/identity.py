@@ -1,10 +1,11 @@
 """Teams, users, keys, and who one is."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ml_platform.contracts.audit import AuditEvent, AuditKey, AuditVerification
+from ml_platform.contracts.audit import AuditArchive, AuditEvent, AuditKey, AuditVerification
 from ml_platform.contracts.identity import (
     Key,
     KeyCreated,
@@ -118,6 +119,36 @@ class Audit:
     def verify(self) -> AuditVerification:
         """Checks the whole log against its hashes and checkpoints."""
         return self._transport.get("/audit/verify", AuditVerification)
+
+    def archive(self) -> AuditArchive:
+        """How far the copy of the log in write-once storage has come, and what is wrong with it."""
+        return self._transport.get("/audit/archive", AuditArchive)
+
+    def verify_archive(
+        self, where: str | Path, public_key: str | None = None, *, until: datetime | None = None
+    ) -> AuditVerification:
+        """Checks a copy in write-once storage by itself, then beside the platform's own log, event by event.
+
+        Args:
+            where: a directory, or `s3://bucket/prefix`.
+            public_key: as for `sdk.auditarchive.verify_archive`, which does without the platform.
+            until: the copy must speak for the log up to then.
+        """
+        from ml_platform.sdk import auditarchive
+
+        told = self.archive()
+        here = told.location is not None and auditarchive.same_place(told.location, where)
+        return auditarchive.verify_archive(
+            where, public_key, until=until, at_least=told.archived if here else 0, log=self._exported()
+        )
+
+    def _exported(self) -> Iterator[str]:
+        """The platform's log as it is when the first line is asked for."""
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            self.export(Path(folder) / "log.jsonl").open(encoding="utf-8") as lines,
+        ):
+            yield from lines
 
     def key(self) -> str:
         """The installation's public key, which checks exports; keep it apart from them."""

@@ -2,6 +2,7 @@
 
 from ml_platform.server.parts import (
     alerts,
+    audit,
     core,
     datasets,
     deployments,
@@ -22,6 +23,7 @@ from ml_platform.server.settings import Settings
 
 PARTS = (
     core,
+    audit,
     policies,
     storage,
     workflows,

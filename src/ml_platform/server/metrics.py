@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from ml_platform.kit.db import Database
+from ml_platform.services.audit import AuditArchiver
 from ml_platform.services.identity.tables import TeamRow
 from ml_platform.services.training.tables import JobRow
 
@@ -72,5 +73,32 @@ class ApiMetrics:
             ["team", "environment"],
             registry=self.registry,
         )
+        self.archive_events = Gauge(
+            "platform_audit_archive_backlog_events",
+            "Audit events that are not in write-once storage yet",
+            registry=self.registry,
+        )
+        self.archive_seconds = Gauge(
+            "platform_audit_archive_backlog_seconds",
+            "How long the oldest of them has waited",
+            registry=self.registry,
+        )
+        self.archive_failures = Gauge(
+            "platform_audit_archive_failures",
+            "Attempts to copy audit events there that failed since the start",
+            registry=self.registry,
+        )
+        self.archive_conflict = Gauge(
+            "platform_audit_archive_conflict",
+            "1 when the audit log, or what stands there, is another than it was",
+            registry=self.registry,
+        )
         self.info = Info("platform", "The running version", registry=self.registry)
         self.info.info({"version": version})
+
+    def show_archive(self, archiver: AuditArchiver) -> None:
+        """From now on says how the copy of the audit log is, as it is when somebody asks."""
+        self.archive_events.set_function(lambda: archiver.backlog()[0])
+        self.archive_seconds.set_function(lambda: archiver.backlog()[1])
+        self.archive_failures.set_function(lambda: archiver.failures)
+        self.archive_conflict.set_function(lambda: archiver.alarmed)

@@ -1,15 +1,17 @@
-"""Object storage and the prediction log in it, as the settings ask for: a directory, or a bucket."""
+"""Object storage, the prediction log in it, and the archive of the audit log, as the settings ask for: a directory, or a bucket."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from ml_platform.integrations.predictionlog import Arrival, BucketPredictionLog, LocalPredictionLog
 from ml_platform.integrations.s3 import S3Storage
+from ml_platform.integrations.writeonce import ArchiveDirectory, LockedBucket
 from ml_platform.kit.s3 import S3Address, S3Connection
 from ml_platform.kit.s3.cache import FileCache
 from ml_platform.kit.s3.client import S3Client
 from ml_platform.kit.storage import LocalStorage, ObjectStorage
 from ml_platform.server.settings import Settings
+from ml_platform.services.audit import WriteOnceStore
 from ml_platform.services.monitoring import PredictionLog
 
 
@@ -28,6 +30,17 @@ def open_log(settings: Settings, *, flush: Callable[[], bool]) -> PredictionLog:
     return BucketPredictionLog(
         _bucket(settings, settings.prediction_log), _cache(settings, "predictions"), arrival
     )
+
+
+def open_archive(settings: Settings) -> WriteOnceStore | None:
+    """Where the audit log is copied to, if anywhere; nothing is asked of a bucket yet."""
+    where = settings.audit_archive
+    if where is None:
+        return None
+    if not where.startswith("s3:"):
+        return ArchiveDirectory(Path(where).expanduser().absolute())
+    connection = S3Connection(settings.storage_endpoint or "", settings.storage_region or "")
+    return LockedBucket(S3Address.parse(where), connection, mode=settings.audit_archive_mode)
 
 
 def _bucket(settings: Settings, uri: str) -> S3Client:

@@ -213,6 +213,27 @@ class Settings(BaseSettings):
     storage_cache_bytes: int = Field(
         default=20 * 2**30, ge=2**20, description="Most that is kept on this machine of what was read there"
     )
+    audit_archive: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Write-once storage that the audit log is copied to: a directory, or s3://bucket/prefix of a"
+        " bucket with Object Lock (reached as `storage_endpoint` and `storage_region` say); none by default",
+    )
+    audit_archive_mode: str = Field(
+        default="COMPLIANCE",
+        pattern="^(COMPLIANCE|GOVERNANCE)$",
+        description="Object Lock's mode there; GOVERNANCE can be lifted by whoever holds a right of its own",
+    )
+    audit_archive_seconds: float = Field(
+        default=300, gt=0, le=86_400, description="How often what is new is copied there"
+    )
+    audit_retention_days: int = Field(
+        default=2557, ge=1, le=36_500, description="Days that audit events are kept: seven years"
+    )
+    audit_prune: bool = Field(
+        default=False,
+        description="Remove older events from the database when they stand in the archive; default: they stay",
+    )
     api: ApiSettings = Field(default_factory=ApiSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
@@ -224,6 +245,12 @@ class Settings(BaseSettings):
         self.home = self.home.expanduser().absolute()
         if self.storage:
             S3Address.parse(self.storage)
+        if (self.audit_archive or "").startswith("s3:"):
+            S3Address.parse(self.audit_archive or "")
+        if self.audit_prune and self.audit_archive is None:
+            raise ValueError(
+                "MLOPS_AUDIT_PRUNE needs MLOPS_AUDIT_ARCHIVE: events are removed only when they stand there"
+            )
         return self
 
     # -- what follows from them

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from tests.support.postgres import PostgresServer
 
 from ml_platform.integrations.cedar import CedarAuthorizer
 from ml_platform.kit.db import Database
 from ml_platform.server import schema
 from ml_platform.services.access import Actor, WorkFactory
 from ml_platform.services.audit import AuditChain, AuditVerifier, CheckpointFile
+from tests.support.postgres import PostgresServer
 
 EVENTS = 12
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.platform import RunningPlatform
 
 from ml_platform.contracts.auditchain import HASHED, event_digest, link
 from ml_platform.kit.db import Database
@@ -18,6 +17,7 @@ from ml_platform.sdk.errors import InvalidInputError
 from ml_platform.server import schema
 from ml_platform.services.access import Actor, WorkFactory
 from ml_platform.services.audit import AuditChain, AuditExporter, CheckpointFile
+from tests.support.platform import RunningPlatform
 
 EVENTS = 40
 TAMPERINGS = int(os.environ.get("AUDIT_TAMPERINGS", "1000"))
@@ -239,6 +239,10 @@ class TestOverTheApi:
             result = verify_file(tmp_path / "log.jsonl", key)
             assert result.verified, result.findings
             assert result.events > 0
+
+    def test_the_archive_is_off_unless_it_is_asked_for(self, platform: RunningPlatform) -> None:
+        found = platform.admin.get("/audit/archive").json()
+        assert (found["state"], found["location"], found["prune"]) == ("off", None, False)
 
     def test_events_are_found_by_kind_and_time(self, platform: RunningPlatform) -> None:
         platform.new_team("later")

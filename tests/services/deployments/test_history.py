@@ -1,10 +1,19 @@
 """What was live at a moment, who answered for it, and the way back there."""
 
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ml_platform.contracts.deployments import DeploymentRestore
+from ml_platform.kit.errors import ConflictError
+from ml_platform.services.access import Actor
+from ml_platform.services.deployments import TRAFFIC_ACTIONS
+from ml_platform.services.deployments.history import DeploymentHistory
+from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow, RolloutRow
+from tests.support.audit import Trail
 from tests.support.rollouts import LOW, MEDIUM, Bench
 
 AT_ONCE = {"steps": [100]}
@@ -80,3 +89,104 @@ class TestAsOf:
             assert bench.engineer.client.post(url, json=body).status_code == 422
         scientist = bench.person("data_scientist")
         assert scientist.client.post(url, json={"at": first.isoformat()}).status_code == 403
+
+
+class TestBehindAPruning:
+    """The log has forgotten what happened eight years ago; what was live then is still known."""
+
+    @pytest.fixture
+    def trail(self, tmp_path: Path) -> Iterator[Trail]:
+        made = Trail(f"sqlite:///{tmp_path}/audit.db", tmp_path)
+        with made.years_ago(8):
+            self.plant(made)
+            self.serves(made, "rev_1")
+            made.append(3)
+            self.serves(made, "rev_2")
+            made.archiver.run()
+        made.append(2)
+        made.archiver.run()
+        assert made.new_pruner(keep=TRAFFIC_ACTIONS).run() == 5
+        yield made
+        made.close()
+
+    def plant(self, trail: Trail) -> None:
+        """A deployment of two revisions, by two rollouts."""
+        at, team = trail.clock(), {"team_id": "team_1", "team_name": "one"}
+        model = {"model_name": "churn", "environment": "production", "config": {}}
+        with trail.database.write() as session:
+            session.add(
+                DeploymentRow(
+                    id="dep_1",
+                    **team,
+                    environment="production",
+                    name="churn",
+                    status="serving",
+                    replicas=2,
+                    auto_scale=False,
+                    created_by="usr_1",
+                    created_by_name="ana",
+                    updated_at=at,
+                    created_at=at,
+                )
+            )
+            session.flush()
+            for number in (1, 2):
+                session.add(
+                    RevisionRow(
+                        id=f"rev_{number}",
+                        team_id="team_1",
+                        deployment_id="dep_1",
+                        rollout_id=f"rol_{number}",
+                        model_name="churn",
+                        model_version=number,
+                        model_digest="d",
+                        bundle_uri="file:///b",
+                        bundle_digest=f"b{number}",
+                        runtime="onnx",
+                        config={},
+                        status="active" if number == 2 else "retired",
+                        weight=100.0 if number == 2 else 0.0,
+                        created_at=at,
+                    )
+                )
+                session.add(
+                    RolloutRow(
+                        id=f"rol_{number}",
+                        **team,
+                        **model,
+                        deployment_id="dep_1",
+                        revision_id=f"rev_{number}",
+                        model_version=number,
+                        status="succeeded",
+                        requested_by="usr_1",
+                        requested_by_name="ana",
+                        created_at=at,
+                        finished_at=at,
+                    )
+                )
+
+    def serves(self, trail: Trail, revision: str) -> None:
+        """A moment after whatever was before."""
+        assert trail.moment is not None
+        trail.moment += timedelta(days=1)
+        with trail.factory.begin(Actor.system("rollouts", team_id="team_1")) as work:
+            work.record("rollout.canary.step", "deployment", "dep_1", after={"traffic": {revision: 100.0}})
+
+    def test_every_moment_has_its_answer_and_one_can_go_back(self, trail: Trail) -> None:
+        long_ago = datetime.now(UTC) - timedelta(days=8 * 365.25)
+        with trail.factory.begin(Actor.system("test", team_id="team_1"), write=False) as work:
+            history = DeploymentHistory(work)
+            assert history.as_of("dep_1", long_ago).revisions == []
+            for moment, version, sequence in (
+                (long_ago + timedelta(days=1.5), 1, 1),
+                (long_ago + timedelta(days=3), 2, 5),
+                (datetime.now(UTC), 2, 5),
+            ):
+                found = history.as_of("dep_1", moment)
+                [live] = found.revisions
+                assert (live.model_version, live.requested_by) == (version, "ana")
+                assert (found.audit_sequence, found.changed_by) == (sequence, "rollouts")
+            model, request = history.request("dep_1", DeploymentRestore(at=long_ago + timedelta(days=1.5)))
+            assert (model, request.name, request.replicas) == ("churn/1", "churn", 2)
+            with pytest.raises(ConflictError):
+                history.request("dep_1", DeploymentRestore(at=datetime.now(UTC)))

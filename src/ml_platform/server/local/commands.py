@@ -160,6 +160,7 @@ def doctor(settings: Settings, _say: Say) -> dict[str, Any]:
         _check("inference server", partial(_ready, layout, "inference", urls["inference"])),
         _check("key", partial(_who, urls["api"], layout, asked=control_plane["ok"])),
         _check("audit log", partial(_audit, urls["api"], layout, asked=control_plane["ok"])),
+        _check("audit archive", partial(_audit_archive, urls["api"], layout, asked=control_plane["ok"])),
     ]
     healthy = all(check["ok"] for check in checks)
     return {"status": "healthy" if healthy else "unhealthy", "home": str(settings.home), "checks": checks}
@@ -454,6 +455,20 @@ def _audit(url: str, layout: Layout, *, asked: bool) -> str:
         msg = f"{len(result['findings'])} findings: mlops audit verify"
         raise RuntimeError(msg)
     return f"{result['events']} events verified"
+
+
+def _audit_archive(url: str, layout: Layout, *, asked: bool) -> str:
+    key = _profile(layout)["key"]
+    _needs_control_plane(asked)
+    found = _get(url, "/api/v1/audit/archive", key)
+    if found["state"] == "off":
+        return "off: MLOPS_AUDIT_ARCHIVE names no write-once storage"
+    if found["state"] != "ok":
+        msg = (
+            f"{found['state']}: {found['detail']}; {found['backlog_events']} events wait: mlops audit archive"
+        )
+        raise RuntimeError(msg)
+    return f"{found['archived']} events in {found['location']}, {found['backlog_events']} wait"
 
 
 def _needs_control_plane(asked: bool) -> None:

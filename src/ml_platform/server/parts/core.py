@@ -9,7 +9,7 @@ from ml_platform.server import schema
 from ml_platform.server.bootstrap import bootstrap
 from ml_platform.server.runtime import Runtime
 from ml_platform.services.access import Authenticator, Authorizer, WorkFactory
-from ml_platform.services.audit import AuditChain, AuditExporter, AuditVerifier, CheckpointFile
+from ml_platform.services.audit import AuditChain
 from ml_platform.services.identity import TokenAuthenticator
 from ml_platform.services.policies import PolicyEngine
 
@@ -25,12 +25,8 @@ def compose(runtime: Runtime) -> None:
         runtime.on_start(lambda: idempotency.free_abandoned(database))
     relay = parts.provide(OutboxRelay, OutboxRelay(database))
     chain = parts.provide(AuditChain, AuditChain(secrets.get_or_create("audit.key")))
-    checkpoints = CheckpointFile(settings.home / "audit" / "checkpoints.jsonl", database, chain)
-    parts.provide(AuditVerifier, AuditVerifier(database, chain, checkpoints))
-    parts.provide(AuditExporter, AuditExporter(database, chain, checkpoints))
     parts.provide(Authenticator, TokenAuthenticator(database))
     authorizer = parts.provide(Authorizer, CedarAuthorizer())
     parts.provide(PolicyEngine, authorizer)
     factory = parts.provide(WorkFactory, WorkFactory(database, authorizer, chain, relay))
     bootstrap(factory, team=settings.default_team, secrets=settings.home / "secrets")
-    runtime.repeat("audit-checkpoints", 1.0, checkpoints.write)

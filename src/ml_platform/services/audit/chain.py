@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ml_platform.contracts.auditarchive import Statement
 from ml_platform.contracts.auditchain import (
     GENESIS,
     HASHED,
+    Anchor,
     Manifest,
     event_digest,
     head_message,
@@ -26,7 +28,7 @@ from ml_platform.contracts.auditchain import (
 )
 from ml_platform.kit.clock import rfc3339
 from ml_platform.kit.strictjson import dumps, finite
-from ml_platform.services.audit.tables import AuditEventRow, AuditHeadRow
+from ml_platform.services.audit.tables import AuditEventRow, AuditHeadRow, AuditKeptRow
 
 ChangeListener = Callable[[Session, list[dict[str, Any]]], None]
 """Takes the events of a transaction before it commits; what it raises undoes the transaction."""
@@ -79,15 +81,18 @@ class AuditChain:
     def is_sealed(self, sequence: int, last: str, seal: str) -> bool:
         return signed_by(self.public_key, head_message(sequence, last), seal)
 
-    def seal_export(self, manifest: Manifest) -> str:
-        """The signature of an export."""
-        return self._key.sign(manifest.message()).hex()
+    def sign(self, told: Manifest | Statement | Anchor) -> str:
+        """The signature of an export, of a checkpoint of the archive, or of what stands for removed events."""
+        return self._key.sign(told.message()).hex()
+
+    def signed(self, told: Statement | Anchor, seal: str) -> bool:
+        return signed_by(self.public_key, told.message(), seal)
 
 
-def fields_of(row: AuditEventRow) -> dict[str, Any]:
+def fields_of(row: AuditEventRow | AuditKeptRow) -> dict[str, Any]:
     """An event as it is hashed and exported."""
     return {name: getattr(row, name) for name in HASHED} | {"at": rfc3339(row.at)}
 
 
-def digest_of(row: AuditEventRow) -> str:
+def digest_of(row: AuditEventRow | AuditKeptRow) -> str:
     return event_digest(fields_of(row))

@@ -56,8 +56,46 @@ class CheckpointFile:
             return
         with self._path.open(encoding="utf-8") as file:
             for line in file:
-                try:
-                    value = json.loads(line)
-                    yield Checkpoint(int(value["sequence"]), str(value["hash"]), str(value["seal"]))
-                except (ValueError, KeyError, TypeError):
-                    continue
+                point = _checkpoint(line)
+                if point is not None:
+                    yield point
+
+    def tail(self) -> "CheckpointTail":
+        """What follows the file as it grows."""
+        return CheckpointTail(self._path)
+
+
+class CheckpointTail:
+    """Reads each line of the file once, and keeps what is not asked for yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._waiting: dict[int, Checkpoint] = {}
+
+    def between(self, after: int, last: int) -> list[Checkpoint]:
+        """The checkpoints behind `after` up to `last`, in order; those before are forgotten."""
+        self._read()
+        self._waiting = {number: point for number, point in self._waiting.items() if number > after}
+        return [self._waiting[number] for number in sorted(self._waiting) if number <= last]
+
+    def _read(self) -> None:
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # it is being written
+                self._offset += len(line)
+                point = _checkpoint(line)
+                if point is not None:
+                    self._waiting.setdefault(point.sequence, point)
+
+
+def _checkpoint(line: str | bytes) -> Checkpoint | None:
+    try:
+        value = json.loads(line)
+        return Checkpoint(int(value["sequence"]), str(value["hash"]), str(value["seal"]))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import Query
 from fastapi.responses import StreamingResponse
 
-from ml_platform.contracts.audit import AuditEvent, AuditKey, AuditVerification
+from ml_platform.contracts.audit import AuditArchive, AuditEvent, AuditKey, AuditVerification
 from ml_platform.contracts.base import Moment, Page
 from ml_platform.contracts.identity import Permission
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, number_cursor
 from ml_platform.services.access import ApiRouter, Work, provided, requires
+from ml_platform.services.audit.archive import ArchiveDesk
 from ml_platform.services.audit.export import AuditExporter
 from ml_platform.services.audit.service import AuditService
 from ml_platform.services.audit.verify import AuditVerifier
@@ -53,6 +54,15 @@ def verify(
 ) -> AuditVerification:
     """Checks the whole chain against its hashes, its head and the checkpoints outside the database."""
     return verifier.verify()
+
+
+@router.get("/archive")
+def get_archive(
+    work: Annotated[Work, requires(Permission.READ_AUDIT)],  # noqa: ARG001 - it authorises
+    desk: Annotated[ArchiveDesk, provided(ArchiveDesk)],
+) -> AuditArchive:
+    """How far the copy of the log in write-once storage has come, and what is wrong with it."""
+    return desk.status()
 
 
 @router.get("/key")

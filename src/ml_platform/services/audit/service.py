@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from ml_platform.contracts.audit import AuditEvent
 from ml_platform.services.access import Work
-from ml_platform.services.audit.tables import AuditEventRow
+from ml_platform.services.audit.tables import AuditEventRow, AuditKeptRow
 
 
 class AuditService:
@@ -51,17 +51,24 @@ class AuditService:
         return [AuditEvent.model_validate(row) for row in self._work.session.scalars(query)]
 
     def last_event(self, resource_id: str, actions: Collection[str], at: datetime) -> AuditEvent | None:
-        """The last of these actions on a resource of the team until then; None when there was none."""
-        query = (
-            select(AuditEventRow)
-            .where(
-                AuditEventRow.team_id == self._work.team_id,
-                AuditEventRow.resource_id == resource_id,
-                AuditEventRow.action.in_(sorted(actions)),
-                AuditEventRow.at <= at,
+        """The last of these actions on a resource of the team until then; None when there was none.
+
+        Events that were removed after their retention count as long as their actions are kept (`AuditPruner`).
+        """
+        tables: tuple[type[AuditEventRow | AuditKeptRow], ...] = (AuditEventRow, AuditKeptRow)
+        for table in tables:  # what was kept is older than all that is there
+            query = (
+                select(table)
+                .where(
+                    table.team_id == self._work.team_id,
+                    table.resource_id == resource_id,
+                    table.action.in_(sorted(actions)),
+                    table.at <= at,
+                )
+                .order_by(table.sequence.desc())
+                .limit(1)
             )
-            .order_by(AuditEventRow.sequence.desc())
-            .limit(1)
-        )
-        row = self._work.session.scalars(query).first()
-        return AuditEvent.model_validate(row) if row is not None else None
+            row = self._work.session.scalars(query).first()
+            if row is not None:
+                return AuditEvent.model_validate(row)
+        return None

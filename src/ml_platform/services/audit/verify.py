@@ -4,22 +4,27 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from ml_platform.contracts.audit import AuditFinding, AuditVerification
-from ml_platform.contracts.auditchain import GENESIS, link
+from ml_platform.contracts.auditchain import link
 from ml_platform.kit.db import Database
+from ml_platform.services.audit.anchors import Position, beginning, check_anchor, newest_anchor, one_moment
 from ml_platform.services.audit.chain import AuditChain, digest_of
 from ml_platform.services.audit.checkpoints import Checkpoint, CheckpointFile
 from ml_platform.services.audit.tables import AuditEventRow, AuditHeadRow
 
 _MOST_FINDINGS = 100
 _BATCH = 1_000
+_GUARDED = ("audit_events", "audit_anchors", "audit_kept_events")
+_NAMES = ", ".join(f"'{table}'" for table in _GUARDED)
 _TRIGGERS = {
     "sqlite": (
-        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_events'",
-        {"audit_events_no_update", "audit_events_no_delete"},
+        f"SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ({_NAMES})",  # noqa: S608 - constants
+        {f"{table}_no_{verb}" for table in _GUARDED for verb in ("update", "delete")} | {"audit_anchors_age"},
     ),
     "postgresql": (
-        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'audit_events'::regclass AND tgenabled <> 'D'",
-        {"audit_events_append_only", "audit_events_no_truncate"},
+        "SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D'"  # noqa: S608, ISC004 - constants
+        f" AND tgrelid::regclass::text IN ({_NAMES})",
+        {f"{table}_{rule}" for table in _GUARDED for rule in ("append_only", "no_truncate")}
+        | {"audit_anchors_age"},
     ),
 }
 """By dialect: the triggers that are on, and those that must be."""
@@ -38,7 +43,12 @@ class AuditVerifier:
         checkpoints = {c.sequence: c for c in self._checkpoints.read()}
         findings: list[AuditFinding] = []
         with self._database.read() as session:
-            last, count, digest = self._walk(session, checkpoints, findings)
+            one_moment(session)
+            anchor = newest_anchor(session)
+            if anchor is not None:
+                findings += check_anchor(session, self._chain, anchor)
+            start = beginning(session)
+            last, count, digest = self._walk(session, start, checkpoints, findings)
             self._check_head(session, last, digest, findings)
             self._check_triggers(session, last, findings)
         newest = max(checkpoints, default=0)
@@ -55,13 +65,18 @@ class AuditVerifier:
             events=count,
             head=digest,
             checkpoints=len(checkpoints),
+            pruned=start.sequence,
             findings=findings[:_MOST_FINDINGS],
         )
 
     def _walk(
-        self, session: Session, checkpoints: dict[int, Checkpoint], findings: list[AuditFinding]
+        self,
+        session: Session,
+        start: Position,
+        checkpoints: dict[int, Checkpoint],
+        findings: list[AuditFinding],
     ) -> tuple[int, int, str]:
-        expected, previous, count = 1, GENESIS, 0
+        expected, previous, count = start.sequence + 1, start.hash, 0
         query = select(AuditEventRow).order_by(AuditEventRow.sequence)
         for row in session.scalars(query.execution_options(yield_per=_BATCH)):
             count += 1

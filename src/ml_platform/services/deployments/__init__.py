@@ -1,6 +1,7 @@
 """Deployments: endpoints, revisions, the rollout through nine stages, and the inference plane's state."""
 
 from ml_platform.services.deployments.endpoints import router
+from ml_platform.services.deployments.history import TRAFFIC_ACTIONS
 from ml_platform.services.deployments.interfaces import (
     Advisory,
     AdvisoryReport,
@@ -36,6 +37,7 @@ from ml_platform.services.deployments.workflows import ROLLOUT, RolloutWorkflow
 __all__ = [
     "ROLLOUT",
     "SNAPSHOT_RAISED",
+    "TRAFFIC_ACTIONS",
     "Advisory",
     "AdvisoryReport",
     "Answer",

@@ -19,8 +19,11 @@ from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.tables import RevisionRow, RolloutRow
 from ml_platform.services.governance import GovernanceRepository
 
-_SPLITS = ("deployment.traffic", "rollout.canary.step", "deployment.rollback", "deployment.retire")
-"""The actions that leave the new split of a deployment's traffic in the audit log; a retired one has none."""
+TRAFFIC_ACTIONS = ("deployment.traffic", "rollout.canary.step", "deployment.rollback", "deployment.retire")
+"""The actions that leave the new split of a deployment's traffic in the audit log; a retired one has none.
+
+Their events stay in the database when others are removed after their retention.
+"""
 
 
 class DeploymentHistory:
@@ -34,7 +37,7 @@ class DeploymentHistory:
     def as_of(self, deployment_id: str, at: datetime) -> DeploymentAsOf:
         """The split of the traffic at that moment, with the rollout and the approval behind each part."""
         deployment = self._repository.deployment(deployment_id)
-        event = AuditService(self._work).last_event(deployment_id, _SPLITS, at)
+        event = AuditService(self._work).last_event(deployment_id, TRAFFIC_ACTIONS, at)
         split = (event.after or {}).get("traffic", {}) if event is not None else {}
         known = {row.id: row for row in self._repository.revisions(deployment_id)}
         live = [self._live(known[name], weight) for name, weight in split.items() if name in known]

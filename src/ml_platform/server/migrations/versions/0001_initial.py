@@ -49,6 +49,19 @@ def upgrade() -> None:
         batch_op.create_index("ix_approvals_team", ["team_id", "id"], unique=False)
 
     op.create_table(
+        "audit_anchors",
+        sa.Column("sequence", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("before", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("retention_days", sa.Integer(), nullable=False),
+        sa.Column("pruned_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kept", sa.Integer(), nullable=False),
+        sa.Column("kept_digest", sa.String(), nullable=False),
+        sa.Column("location", sa.String(), nullable=False),
+        sa.Column("seal", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name=op.f("pk_audit_anchors")),
+    )
+    op.create_table(
         "audit_events",
         sa.Column("sequence", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("event_id", sa.String(), nullable=False),
@@ -82,6 +95,45 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(), nullable=False),
         sa.Column("seal", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
+    )
+    op.create_table(
+        "audit_kept_events",
+        sa.Column("sequence", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("event_id", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor_id", sa.String(), nullable=False),
+        sa.Column("actor_name", sa.String(), nullable=False),
+        sa.Column("actor_kind", sa.String(), nullable=False),
+        sa.Column("key_id", sa.String(), nullable=True),
+        sa.Column("source", sa.String(), nullable=True),
+        sa.Column("request_id", sa.String(), nullable=False),
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("action", sa.String(), nullable=False),
+        sa.Column("resource_kind", sa.String(), nullable=False),
+        sa.Column("resource_id", sa.String(), nullable=False),
+        sa.Column("before", sa.Text(), nullable=True),
+        sa.Column("after", sa.Text(), nullable=True),
+        sa.Column("context", sa.Text(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name=op.f("pk_audit_kept_events")),
+        sa.UniqueConstraint("event_id", name=op.f("uq_audit_kept_events_event_id")),
+    )
+    with op.batch_alter_table("audit_kept_events", schema=None) as batch_op:
+        batch_op.create_index("ix_audit_kept_events_resource", ["resource_id", "sequence"], unique=False)
+
+    op.create_table(
+        "audit_segments",
+        sa.Column("location", sa.String(), nullable=False),
+        sa.Column("first", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("last", sa.Integer(), nullable=False),
+        sa.Column("previous", sa.String(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("newest", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("archived_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("retain_until", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("location", "first", name=op.f("pk_audit_segments")),
     )
     op.create_table(
         "bundles",
@@ -1036,6 +1088,11 @@ def downgrade() -> None:
 
     op.drop_table("deployments")
     op.drop_table("bundles")
+    op.drop_table("audit_segments")
+    with op.batch_alter_table("audit_kept_events", schema=None) as batch_op:
+        batch_op.drop_index("ix_audit_kept_events_resource")
+
+    op.drop_table("audit_kept_events")
     op.drop_table("audit_head")
     with op.batch_alter_table("audit_events", schema=None) as batch_op:
         batch_op.drop_index("ix_audit_events_team")
@@ -1043,6 +1100,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_audit_events_action")
 
     op.drop_table("audit_events")
+    op.drop_table("audit_anchors")
     with op.batch_alter_table("approvals", schema=None) as batch_op:
         batch_op.drop_index("ix_approvals_team")
         batch_op.drop_index(batch_op.f("ix_approvals_review_due_at"))
