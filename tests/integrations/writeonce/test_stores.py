@@ -66,6 +66,13 @@ class TestADirectory:
         ArchiveDirectory(tmp_path / "archive").put(NAME, b"one", later())
         assert sorted(path.name for path in folder.iterdir()) == [".new", Path(NAME).name]
 
+    def test_that_refuses_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        store = ArchiveDirectory(tmp_path / "file" / "below")
+        for refused in (lambda: store.put(NAME, b"", later()), lambda: store.read(NAME)):
+            with pytest.raises(UnavailableError, match="does not take files"):
+                refused()
+
 
 class TestABucket:
     @pytest.mark.parametrize("mode", ["COMPLIANCE", "GOVERNANCE"])

@@ -8,6 +8,9 @@ import pytest
 from tests.support.audit import Trail
 from tests.support.postgres import PostgresServer
 
+ON_SQLITE = pytest.mark.parametrize("trail", ["sqlite"], indirect=True)
+"""For what the database has no part in."""
+
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def trail(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trail]:

@@ -13,6 +13,7 @@ from ml_platform.integrations.writeonce import ArchiveDirectory
 from ml_platform.kit.errors import UnavailableError
 from ml_platform.services.access import Actor
 from ml_platform.services.audit import AuditService, segments
+from tests.services.audit.conftest import ON_SQLITE
 from tests.support.audit import KEPT, RETENTION_DAYS, Trail
 
 OLD, KEPT_EVENTS, NEW = 10, 2, 5
@@ -55,6 +56,7 @@ class TestWhatMayGo:
         assert event.after["pruned"] == OLD
         assert event.context["retention_days"] == RETENTION_DAYS
 
+    @ON_SQLITE
     def test_the_rest_is_exported_in_part_and_for_a_team(self, pruned: Trail) -> None:
         for lines in (
             pruned.exporter.lines(team_id=None, first=13),
@@ -64,6 +66,7 @@ class TestWhatMayGo:
             result = verify_export(list(lines), pruned.chain.public_key)
             assert result.verified, result.findings
 
+    @ON_SQLITE
     def test_it_goes_on_when_more_is_old(self, pruned: Trail) -> None:
         before = pruned.verified().events
         with pruned.years_ago(7.5):  # a clock that was put right since
@@ -79,12 +82,14 @@ class TestWhatMayGo:
         assert trail.new_pruner().run() == 0
         assert count(trail, "audit_events") == 5
 
+    @ON_SQLITE
     def test_nothing_goes_that_is_not_in_the_archive(self, trail: Trail) -> None:
         with trail.years_ago(8):
             trail.append(5)
         assert trail.new_pruner().run() == 0
         assert count(trail, "audit_events") == 5
 
+    @ON_SQLITE
     def test_a_segment_that_is_old_in_part_stays_whole(self, trail: Trail) -> None:
         with trail.years_ago(8):
             trail.append(3)
@@ -92,6 +97,7 @@ class TestWhatMayGo:
         trail.archiver.run()
         assert trail.new_pruner().run() == 0
 
+    @ON_SQLITE
     @pytest.mark.parametrize("damage", ["cut", "gone", "another"])
     def test_nothing_goes_while_its_segment_is_not_as_it_was(self, trail: Trail, damage: str) -> None:
         trail.archive_old_and_new()
@@ -108,12 +114,14 @@ class TestWhatMayGo:
         trail.archiver.run()
         assert trail.archiver.status().state is AuditArchiveState.CONFLICT
 
+    @ON_SQLITE
     def test_nothing_goes_when_the_log_is_another_than_the_archive(self, trail: Trail) -> None:
         trail.archive_old_and_new()
         trail.tamper("UPDATE audit_events SET actor_name = 'somebody else' WHERE sequence = 8")
         assert trail.new_pruner().run() == 0
         assert count(trail, "audit_events") == OLD + NEW
 
+    @ON_SQLITE
     def test_nothing_goes_while_the_archive_is_away(self, trail: Trail) -> None:
         trail.archive_old_and_new()
         trail.root.rename(trail.home / "away")
@@ -195,6 +203,7 @@ class TestTheDatabaseItself:
         assert "forged" in trail.kinds(trail.verifier.verify())
 
 
+@ON_SQLITE
 class TestTamperingBehindAnAnchor:
     @pytest.mark.parametrize(
         ("kind", "statements"),
@@ -225,6 +234,7 @@ class TestTamperingBehindAnAnchor:
             assert not verify_export(changed, pruned.chain.public_key).verified
 
 
+@ON_SQLITE
 class TestAnArchiveWhoseOldestFilesAreGone:
     """A life cycle rule may delete what is out of its lock."""
 
@@ -252,6 +262,7 @@ class TestAnArchiveWhoseOldestFilesAreGone:
         assert pruned.kinds(pruned.verified()) == {"forged", "missing"}
 
 
+@ON_SQLITE
 class TestANewPlace:
     def test_that_gets_what_is_left_verifies_by_the_anchor(self, pruned: Trail) -> None:
         pruned.root = pruned.home / "elsewhere"
@@ -261,6 +272,7 @@ class TestANewPlace:
             assert (found.verified, found.pruned, found.events) == (True, OLD, NEW + 1), found.findings
 
 
+@ON_SQLITE
 class TestALogThatWasCutAtItsBeginning:
     """By somebody who can sign: the archive has no such anchor, or another event there."""
 

@@ -120,7 +120,7 @@ class TestBehindAPruning:
                     **team,
                     environment="production",
                     name="churn",
-                    status="serving",
+                    status="active",
                     replicas=2,
                     auto_scale=False,
                     created_by="usr_1",
@@ -144,7 +144,7 @@ class TestBehindAPruning:
                         bundle_digest=f"b{number}",
                         runtime="onnx",
                         config={},
-                        status="active" if number == 2 else "retired",
+                        status="serving" if number == 2 else "retired",
                         weight=100.0 if number == 2 else 0.0,
                         created_at=at,
                     )

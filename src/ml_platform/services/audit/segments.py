@@ -117,11 +117,15 @@ class SegmentBuilder:
             .limit(MOST_EVENTS)
         )
         size = 0
-        for row in session.scalars(query.execution_options(yield_per=200)):
-            yield row
-            size += sum(len(str(part)) for part in (row.before, row.after, row.context))
-            if size > _MOST_CHARACTERS:
-                return
+        rows = session.scalars(query.execution_options(yield_per=200))
+        try:
+            for row in rows:
+                yield row
+                size += sum(len(str(part)) for part in (row.before, row.after, row.context))
+                if size > _MOST_CHARACTERS:
+                    return
+        finally:
+            rows.close()
 
     def _manifest(self, after: Position) -> Manifest:
         return Manifest(after.sequence + 1, SCOPE, "", sequence=after.sequence, last=after.hash)
