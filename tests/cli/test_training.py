@@ -108,12 +108,14 @@ class TestModelsAndDeployments:
     def test_a_trained_model_is_shown_judged_and_planned(self, as_ana: Mlops, tmp_path: Path) -> None:
         (tmp_path / "train.py").write_text(TRAIN)
         (tmp_path / "requirements.txt").write_text(REQUIREMENTS)
+        (tmp_path / "card.yaml").write_text("limitations: a toy\n")
         job = as_ana.json(
             "jobs", "submit", tmp_path / "train.py", "-e", "churn", "--register-as", "churn", "--label", "churn",
-            "--gate", "roc_auc:0.8", "--wait",
+            "--gate", "roc_auc:0.8", "--card", tmp_path / "card.yaml", "--wait",
         )  # fmt: skip
         assert job["model_id"] == "churn_v1", job
         model = as_ana.json("models", "show", "churn/1")
+        assert model["model_card"] == {"limitations": "a toy"}
         assert model["gate"]["passed"]
         assert [found["name"] for found in as_ana.json("models", "list")] == ["churn"]
         assert as_ana.json("models", "set-alias", "churn", "candidate", "1")["model_id"] == "churn_v1"

@@ -68,6 +68,7 @@ class TestWrongUsage:
             (["jobs", "submit", "t.py", "-e", "x", "--config", "rate"], "NAME=VALUE"),
             (["jobs", "submit", "t.py", "-e", "x", "--config", "a=1", "--config", "a=2"], "given twice"),
             (["jobs", "submit", "t.py", "-e", "x", "--gate", "auc:0.8"], "--register-as"),
+            (["jobs", "submit", "t.py", "-e", "x", "--card", "c.yaml"], "--register-as"),
             (["jobs", "submit", "t.py", "-e", "x", "--register-as", "m", "--gate", "auc:0.8"], "--label"),
             (
                 ["jobs", "submit", "t.py", "-e", "x", "--register-as", "m", "--label", "y", "--gate", "auc"],

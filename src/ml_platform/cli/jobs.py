@@ -89,6 +89,10 @@ def submit(
     feature_view: Annotated[
         str | None, typer.Option(help="Features that are looked up online when predicting")
     ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="YAML or JSON: the model card [that of the newest version before]"),
+    ] = None,
     instance_type: Annotated[str | None, typer.Option(help="A machine size of the installation")] = None,
     gpus: Annotated[int, typer.Option(min=0, help="How many GPUs it needs")] = 0,
     memory: Annotated[int | None, typer.Option(min=1, metavar="BYTES", help="Most memory it may use")] = None,
@@ -108,7 +112,7 @@ def submit(
     settings = document(config_file, "--config-file") if config_file is not None else {}
     settings |= {name: literal(value) for name, value in pairs(config, "--config").items()}
     references = pairs(inputs, "--input")
-    registration = _registration(register_as, gate, label, feature_view)
+    registration = _registration(register_as, gate, label, feature_view, card)
     from ml_platform.sdk.experiments import locate_script
 
     here = platform()
@@ -196,15 +200,17 @@ def retry(
 
 
 def _registration(
-    name: str | None, gate: str | None, label: str | None, feature_view: str | None
+    name: str | None, gate: str | None, label: str | None, feature_view: str | None, card: Path | None
 ) -> dict[str, Any] | None:
     if name is None:
-        if gate or label or feature_view:
+        if gate or label or feature_view or card:
             raise typer.BadParameter(
-                "is needed with --gate, --label or --feature-view", param_hint="--register-as"
+                "is needed with --gate, --label, --feature-view or --card", param_hint="--register-as"
             )
         return None
     wanted: dict[str, Any] = {"name": name, "label": label, "feature_view": feature_view, "gate": None}
+    if card is not None:
+        wanted["model_card"] = document(card, "--card")
     if gate is not None:
         metric, colon, threshold = gate.partition(":")
         if not colon or not metric:

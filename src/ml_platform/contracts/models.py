@@ -65,7 +65,9 @@ class RegisterAs(RequestModel):
     gate: Gate | None = None
     feature_view: Name | None = Field(default=None, description="Features looked up online when predicting")
     description: Text | None = None
-    model_card: JsonObject = Field(default_factory=dict)
+    model_card: JsonObject = Field(
+        default_factory=dict, description="Default: that of the newest version before"
+    )
 
     @model_validator(mode="after")
     def _gate_needs_label(self) -> Self:
@@ -89,7 +91,9 @@ class ModelVersionCreate(RequestModel):
     label: ColumnName | None = None
     feature_view: Name | None = None
     description: Text | None = None
-    model_card: JsonObject = Field(default_factory=dict)
+    model_card: JsonObject = Field(
+        default_factory=dict, description="Default: that of the newest version before"
+    )
 
 
 class ModelVersion(ResponseModel):

@@ -36,7 +36,7 @@ from ml_platform.services.deployments.snapshots import current_version
 from ml_platform.services.deployments.tables import RevisionRow, RolloutRow
 from ml_platform.services.governance import ApprovalRow, ApprovalService, RiskService
 from ml_platform.services.governance.tables import ApprovalVoteRow, ModelRiskRow
-from tests.support.rollouts import LinearTools, answers
+from tests.support.rollouts import CARD, LinearTools, answers
 
 TEAM = "team_crash"
 SECRET = bytes(32)
@@ -79,6 +79,7 @@ class Models:
             label="y",
             reference=source / "model.json",
             gate=Gate("accuracy", 0.5),
+            model_card=CARD,
             artifact_signature=SIGNER.sign(model_id, LinearTools().inspect(source).files),
         )
 

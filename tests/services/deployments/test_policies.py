@@ -8,7 +8,7 @@ import pytest
 from ml_platform.integrations.cedar import CedarAuthorizer
 from ml_platform.services.access import Authorizer
 from tests.support.platform import Caller
-from tests.support.rollouts import LOW, MEDIUM, Bench
+from tests.support.rollouts import CARD, LOW, MEDIUM, Bench
 
 
 class Organisation:
@@ -143,7 +143,7 @@ class TestShadows:
 
 class TestVoting:
     def test_four_eyes_hold_for_personal_data(self, bench: Bench, organisation: Organisation) -> None:
-        bench.plant("personal", model_card={"personal_data": True})
+        bench.plant("personal", model_card=CARD | {"personal_data": True})
         bench.assess("personal", MEDIUM)
         approval = bench.approval(bench.deploy("personal", "production"))
         organisation.forbids(

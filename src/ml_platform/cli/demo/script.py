@@ -39,6 +39,13 @@ _RISK = {
     "regulatory_scope": (2, "no decision about credit, health or employment"),
     "explainability": (3, "call-centre staff ask why"),
 }
+_CARD = {
+    "intended_use": "Ranking customers for an offer before their contract ends; a person decides about the offer",
+    "out_of_scope": "Prices, credit, employment, and anything about a person who is no customer",
+    "training_data": "The Telco customers of the training set, one row each, joined point-in-time",
+    "limitations": "One market and one quarter; tariffs that came later are unknown to it",
+    "ethical_considerations": "Two demographic flags are inputs; offers must not follow from them alone",
+}
 _DRIFTED_ROWS = 1_500
 _WAIT = 300.0
 _WINDOW_HOURS = 0.25
@@ -113,6 +120,7 @@ class Script:
                 "label": "churn",
                 "feature_view": VIEW,
                 "gate": {"metric": "roc_auc", "threshold": 0.8},
+                "model_card": _CARD,
             },
         )
         self.narrator.tell(f"{job.job_id} runs train.py with {trees} trees")

@@ -16,6 +16,8 @@ from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.permitting import DEPLOY, PERMISSIONS, decide
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.stages import RolloutParts
+from ml_platform.services.deployments.stages.admission import Admission, admit
+from ml_platform.services.deployments.stages.candidate import Candidate
 from ml_platform.services.deployments.stages.security import security_problem
 from ml_platform.services.deployments.stages.validate import (
     artifact_problem,
@@ -53,11 +55,12 @@ class Planner:
             serving = found is not None and any(
                 row.status == RevisionStatus.SERVING for row in repository.loaded(found.id)
             )
+            admission = admit(_candidate(version, body, risk))
             running = (
                 repository.rollout(found.active_rollout_id) if found and found.active_rollout_id else None
             )
         gates = [
-            self._validate(version, body.environment, risk),
+            self._validate(version, body.environment, risk, admission),
             self._security(version),
             self._test(version, champion=serving),
             _approval(body.environment, risk),
@@ -123,7 +126,11 @@ class Planner:
         )
 
     def _validate(
-        self, version: DeployableVersion, environment: Environment, risk: ModelRiskRow | None
+        self,
+        version: DeployableVersion,
+        environment: Environment,
+        risk: ModelRiskRow | None,
+        admission: Admission,
     ) -> PlannedGate:
         try:
             inspection = self._parts.tools.inspect(version.source)
@@ -138,6 +145,7 @@ class Planner:
             problem = missing_risk(version.model_name)
         if problem is None and version.feature_view is not None and self._parts.features is None:
             problem = f"it declares the feature view {version.feature_view!r}, and there is no feature store"
+        problem = problem or admission.problem
         return _gate(StageName.VALIDATE, problem, "version, digest, signature and rows are there")
 
     def _security(self, version: DeployableVersion) -> PlannedGate:
@@ -164,6 +172,14 @@ class Planner:
         gate = f"{version.gate.metric} {version.gate.threshold}" if version.gate else "no threshold"
         against = ", and no worse than what serves now" if champion else ""
         return PlannedGate(stage=StageName.TEST, outcome="runs", detail=f"gate: {gate}{against}")
+
+
+def _candidate(version: DeployableVersion, body: DeployRequest, risk: ModelRiskRow | None) -> Candidate:
+    return Candidate(
+        version=version,
+        environment=body.environment,
+        risk=RiskLevel(risk.level) if risk is not None else None,
+    )
 
 
 def _approval(environment: Environment, risk: ModelRiskRow | None) -> PlannedGate:

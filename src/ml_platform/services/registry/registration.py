@@ -36,7 +36,8 @@ from ml_platform.services.registry.tables import ModelAliasRow, ModelVersionRow,
 class Candidate:
     """What is to be registered. `key` stands for the wish: the same key gives the same version.
 
-    `holdout` are the rows (features and label) on which the gate evaluates; they stay with the version as
+    Without a `model_card` the version begins with that of the newest version before it: what was said of the
+    model's use, and which checks it declares, goes on until somebody writes otherwise. `holdout` are the rows (features and label) on which the gate evaluates; they stay with the version as
     its reference.
     """
 
@@ -132,6 +133,7 @@ class Registrar:
             )
         self._ensure_model(work, repository, candidate)
         row = self._version_row(work, repository, prepared)
+        card_of = None if row.model_card else _take_card(row, repository.newest(candidate.name))
         work.session.add(row)
         work.session.flush()
         passed = prepared.gate is not None and prepared.gate.passed
@@ -155,6 +157,7 @@ class Registrar:
                 "signed_by": self._signer.key_sha256,
                 "gate": row.gate,
                 "job_id": row.job_id,
+                "card_of": card_of,
             },
         )
         return RegistryService(work).version_of(row)
@@ -264,6 +267,16 @@ class Registrar:
             created_by=candidate.created_by,
             created_at=work.clock(),
         )
+
+
+def _take_card(row: ModelVersionRow, before: ModelVersionRow | None) -> str | None:
+    """Gives a version the card of the one before it, with who wrote it; answers which one that was."""
+    if before is None or not before.model_card:
+        return None
+    row.model_card = dict(before.model_card)
+    row.card_written_by = before.card_written_by or before.created_by
+    row.card_written_at = before.card_written_at or before.created_at
+    return before.model_id
 
 
 def _sha256(path: Path) -> str:

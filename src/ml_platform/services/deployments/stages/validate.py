@@ -4,11 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from ml_platform.contracts.deployments import Environment
+from ml_platform.contracts.governance import RiskLevel
 from ml_platform.contracts.modelregister import ModelReviewVerdict
 from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.deployments.featurepolicies import policy_problem
 from ml_platform.services.deployments.interfaces import DeployableVersion, FeatureSource, Inspection
 from ml_platform.services.deployments.ledger import Outcome, failed
+from ml_platform.services.deployments.stages.admission import admit
+from ml_platform.services.deployments.stages.candidate import Candidate
 from ml_platform.services.deployments.stages.context import RolloutParts, StageContext
 from ml_platform.services.governance import GovernanceRepository, risk_facts
 
@@ -20,11 +23,14 @@ def validate(context: StageContext) -> Outcome:
     version = context.resolve()
     inspection = context.parts.tools.inspect(version.source)
     risk = current_risk(context)
-    evidence = _evidence(version, inspection, risk)
+    admission = admit(_candidate(context, version, risk))
+    evidence = _evidence(version, inspection, risk) | admission.evidence
     problem = _problem(context, version, inspection, risk)
     if problem is not None:
         code, reason = problem
         return failed(reason, code=code, **evidence)
+    if admission.problem is not None:
+        return failed(admission.problem, **evidence)
     request = None
     if version.feature_view is not None:
         try:
@@ -82,6 +88,14 @@ def signature_problem(parts: RolloutParts, version: DeployableVersion, inspectio
     return parts.signatures.problem(version.artifact_signature, name, inspection.files)
 
 
+def _candidate(context: StageContext, version: DeployableVersion, risk: dict[str, Any] | None) -> Candidate:
+    return Candidate(
+        version=version,
+        environment=Environment(context.environment),
+        risk=RiskLevel(risk["level"]) if risk is not None else None,
+    )
+
+
 def _problem(
     context: StageContext, version: DeployableVersion, inspection: Inspection, risk: dict[str, Any] | None
 ) -> tuple[str, str] | None:
@@ -133,6 +147,5 @@ def _evidence(
         "reference_data": version.reference is not None,
         "flavours": list(inspection.flavours),
         "feature_view": version.feature_view,
-        "model_card": version.model_card,
         "risk": risk,
     }
