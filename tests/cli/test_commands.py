@@ -74,6 +74,20 @@ class TestIdentity:
         mlops.use(MLOPS_API_KEY=key["token"])
         assert mlops("whoami").code == 4
 
+    def test_a_teams_quota_is_set_and_shown(self, mlops: Mlops, platform: RunningPlatform) -> None:
+        team = platform.new_team()
+        mlops.use(MLOPS_API_URL=platform.url, MLOPS_API_KEY=platform.admin_token, MLOPS_TEAM=team)
+        told = mlops.json("teams", "set-quota", team, "--replicas", "6", "--cpu", "1.5", "--deployments", "0")
+        assert (told["max_replicas"], told["max_cpu"], told["max_deployments"]) == (6, 1.5, 0)
+        told = mlops.json("teams", "set-quota", team, "--default", "cpu", "--memory-mb", "4096")
+        assert (told["max_replicas"], told["max_cpu"], told["max_memory_mb"]) == (6, None, 4096)
+        limits = {item["name"]: item for item in mlops.json("teams", "quota")["limits"]}
+        assert limits["replicas"] == {"name": "replicas", "limit": 6, "used": 0}
+        assert limits["cpu"]["limit"] == platform.settings.quotas.cpu
+        assert "memory_mb" in mlops("teams", "quota").stdout
+        assert mlops("teams", "set-quota", team).code == 2
+        assert mlops("teams", "set-quota", team, "--default", "moons").code == 2
+
     def test_the_audit_log_is_read_and_verified(self, mlops: Mlops, platform: RunningPlatform) -> None:
         team = platform.new_team()
         mlops.use(MLOPS_API_URL=platform.url, MLOPS_API_KEY=platform.admin_token)

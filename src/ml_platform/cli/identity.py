@@ -1,16 +1,27 @@
 """`mlops login | whoami`, `teams`, `users`, `keys`."""
 
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from ml_platform.cli.context import Group, Output, Yes, confirm, platform, show
-from ml_platform.cli.output import Format, say
+from ml_platform.cli.output import Format, say, show_parts
 
 teams = Group("Teams and their members")
 users = Group("People and service accounts")
 keys = Group("API keys")
+
+
+class QuotaLimit(StrEnum):
+    """What a quota bounds."""
+
+    DEPLOYMENTS = "deployments"
+    REPLICAS = "replicas"
+    CPU = "cpu"
+    MEMORY_MB = "memory_mb"
+
 
 RoleOption = Annotated[list[str] | None, typer.Option("--role", "-r", help="May be given several times")]
 
@@ -68,6 +79,34 @@ def limit_team(
 ) -> None:
     """Bound a team's predictions a second, or take the bound away."""
     show(platform().identity.limit_team(name, rate), output)
+
+
+@teams.command("quota")
+def show_quota(output: Output = Format.TABLE) -> None:
+    """Show what the team's deployments may take, and what they take now."""
+    show_parts(platform().deployments.quota(), output, ["team"], {"limits": ["name", "limit", "used"]})
+
+
+@teams.command("set-quota")
+def set_quota(
+    name: str,
+    deployments: Annotated[int | None, typer.Option(min=0, help="Most endpoints")] = None,
+    replicas: Annotated[int | None, typer.Option(min=0, help="Most copies of all of them")] = None,
+    cpu: Annotated[float | None, typer.Option(min=0, help="Most cores of those copies")] = None,
+    memory_mb: Annotated[int | None, typer.Option(min=0, help="Most MiB of those copies")] = None,
+    default: Annotated[
+        list[QuotaLimit] | None,
+        typer.Option(help="The installation's own limit for this again; repeatable"),
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Bound what the deployments of a team take together; what is not named stays."""
+    given = {"deployments": deployments, "replicas": replicas, "cpu": cpu, "memory_mb": memory_mb}
+    limits: dict[str, float | None] = {key: value for key, value in given.items() if value is not None}
+    limits |= dict.fromkeys((limit.value for limit in default or []), None)
+    if not limits:
+        raise typer.BadParameter("name a limit: --deployments, --replicas, --cpu, --memory-mb or --default")
+    show(platform().identity.set_quota(name, **limits), output)
 
 
 @teams.command("list")

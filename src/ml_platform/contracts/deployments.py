@@ -343,6 +343,19 @@ class DeploymentPlan(ResponseModel):
     canary: bool
 
 
+class QuotaUse(ResponseModel):
+    name: str = Field(description="deployments, replicas, cpu (cores) or memory_mb (MiB)")
+    limit: float | None = Field(description="Null: there is none")
+    used: float = Field(description="Auto-scaled copies count as many as there may be")
+
+
+class DeploymentQuota(ResponseModel):
+    """What the deployments of a team may take together, and what they take, rollouts under way included."""
+
+    team: str
+    limits: list[QuotaUse]
+
+
 class RevisionTraffic(ResponseModel):
     revision_id: str
     model_name: str

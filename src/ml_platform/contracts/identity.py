@@ -51,6 +51,14 @@ class Permission(StrEnum):
 
 
 Rate = Annotated[float, Field(ge=1, le=1_000_000)]
+MaxDeployments = Annotated[
+    int, Field(ge=0, le=1_000_000, description="Most endpoints; null: as the installation's setting says")
+]
+MaxReplicas = Annotated[
+    int, Field(ge=0, le=1_000_000, description="Most copies of all endpoints together; null: the setting")
+]
+MaxCpu = Annotated[float, Field(ge=0, le=10_000_000, description="Most cores of them; null: the setting")]
+MaxMemory = Annotated[int, Field(ge=0, le=10**12, description="Most MiB of them; null: the setting")]
 
 
 class TeamCreate(RequestModel):
@@ -59,6 +67,10 @@ class TeamCreate(RequestModel):
     requests_per_second: Rate | None = Field(
         default=None, description="Most predictions a second of all of its keys together; default: no limit"
     )
+    max_deployments: MaxDeployments | None = None
+    max_replicas: MaxReplicas | None = None
+    max_cpu: MaxCpu | None = None
+    max_memory_mb: MaxMemory | None = None
 
 
 class TeamUpdate(RequestModel):
@@ -66,6 +78,10 @@ class TeamUpdate(RequestModel):
 
     description: Name | None = None
     requests_per_second: Rate | None = None
+    max_deployments: MaxDeployments | None = None
+    max_replicas: MaxReplicas | None = None
+    max_cpu: MaxCpu | None = None
+    max_memory_mb: MaxMemory | None = None
 
 
 class Team(ResponseModel):
@@ -73,6 +89,12 @@ class Team(ResponseModel):
     name: str
     description: str | None
     requests_per_second: float | None = None
+    max_deployments: int | None = Field(
+        default=None, description="Quota of endpoints; null: as the installation's setting says"
+    )
+    max_replicas: int | None = None
+    max_cpu: float | None = None
+    max_memory_mb: int | None = None
     created_at: datetime
 
 

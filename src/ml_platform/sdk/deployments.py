@@ -16,6 +16,7 @@ from ml_platform.contracts.deployments import (
     DeploymentAsOf,
     DeploymentMetrics,
     DeploymentPlan,
+    DeploymentQuota,
     DeploymentStatus,
     KServeManifest,
     Rollout,
@@ -330,6 +331,10 @@ class Deployments:
         return self._transport.post(
             at("models", *model_id.split("/"), "deploy", "plan"), DeploymentPlan, body
         )
+
+    def quota(self) -> DeploymentQuota:
+        """What the team's deployments may take together, and what they take now."""
+        return self._transport.get("/quota", DeploymentQuota)
 
     def get(self, deployment_id: str) -> Deployment:
         """A deployment, by its id or by `environment/name`."""

@@ -39,6 +39,15 @@ class Identity:
         """Bounds the predictions a second of all of the team's keys together; None takes the limit away."""
         return self._transport.patch(at("teams", name), Team, {"requests_per_second": requests_per_second})
 
+    def set_quota(self, name: str, **limits: float | None) -> Team:
+        """Bounds what the team's deployments take together; needs an administrator.
+
+        `limits` are `deployments`, `replicas`, `cpu` (cores) and `memory_mb`. What is left out stays; None is the
+        installation's own limit again.
+        """
+        body = {f"max_{limit}": value for limit, value in limits.items()}
+        return self._transport.patch(at("teams", name), Team, body)
+
     def list_teams(self) -> list[Team]:
         return list(self._transport.pages("/teams", Team))
 

@@ -13,12 +13,13 @@ from ml_platform.kit.db import Database
 from ml_platform.kit.errors import ConflictError, NotFoundError
 from ml_platform.kit.storage import ObjectStorage
 from ml_platform.services.access import Work
-from ml_platform.services.deployments import DeployableVersion, FeatureSource, Gate
+from ml_platform.services.deployments import DeployableVersion, FeatureSource, Gate, Origin
 from ml_platform.services.features import FeatureLookups
 from ml_platform.services.features.repository import FeatureRepository
 from ml_platform.services.governance.cards import CardFacts
 from ml_platform.services.governance.interfaces import KnownModel
 from ml_platform.services.registry import RegistryService
+from ml_platform.services.training.tables import JobRow
 
 _TYPES: dict[KeyType, ColumnType] = {
     "STRING": "string",
@@ -55,6 +56,7 @@ class RegistryCatalogue:
             model_card=version.model_card,
             created_by=version.created_by,
             artifact_signature=RegistryService(work).signature(version.name, version.version).bundle,
+            origin=_origin(work, version),
         )
 
     def set_champion(self, work: Work, model_name: str, version: int) -> None:
@@ -110,6 +112,13 @@ class RegistryCatalogue:
                 code=ErrorCode.ARTIFACT_CHANGED,
                 hint="restore the object storage from a backup, or train and register a new version",
             ) from error
+
+
+def _origin(work: Work, version: ModelVersion) -> Origin:
+    job = work.session.get(JobRow, version.job_id) if version.job_id is not None else None
+    inputs = job.inputs if job is not None and job.team_id == work.team_id else {}
+    references = tuple(str(item["reference"]) for item in inputs.values())
+    return Origin(version.run_id, version.job_id, references)
 
 
 def _known(model: Model) -> KnownModel:

@@ -83,16 +83,22 @@ def _rights(key: KeyRow, user: UserRow, held: frozenset[Role]) -> tuple[bool, fr
 class MembershipRoles:
     """Implements governance's `RoleDirectory`."""
 
-    def actor_of(self, work: Work, user_id: str) -> Actor | None:
+    def actor_of(self, work: Work, user_id: str, key_id: str | None = None) -> Actor | None:
         row = work.session.get(UserRow, user_id)
         if row is None or not row.active:
             return None
         held = self.roles_of(work, [user_id]).get(user_id, frozenset())
+        admin = row.admin
+        if key_id is not None:
+            key = work.session.get(KeyRow, key_id)
+            if key is None or key.user_id != user_id or key.revoked_at is not None:
+                return None
+            admin, held = _rights(key, row, held)
         return Actor(
             row.id,
             row.name,
             kind=row.kind,
-            admin=row.admin,
+            admin=admin,
             team_id=work.team_id,
             team_name=work.actor.team_name,
             memberships={work.team_id: held} if held else {},

@@ -111,6 +111,15 @@ class JobSettings(BaseModel):
     )
 
 
+class QuotaSettings(BaseModel):
+    """The most that the deployments of a team may take together, unless the team has limits of its own."""
+
+    deployments: int = Field(default=500, ge=1, le=1_000_000, description="Endpoints of a team")
+    replicas: int = Field(default=1000, ge=1, le=1_000_000, description="Copies of all of its endpoints")
+    cpu: float = Field(default=1000, ge=1, le=10_000_000, description="Cores of those copies")
+    memory_mb: int = Field(default=4_000_000, ge=1, le=10**12, description="MiB of those copies")
+
+
 class RolloutSettings(BaseModel):
     """Time limits and intervals of rollouts."""
 
@@ -239,6 +248,7 @@ class Settings(BaseSettings):
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
     jobs: JobSettings = Field(default_factory=JobSettings)
     rollouts: RolloutSettings = Field(default_factory=RolloutSettings)
+    quotas: QuotaSettings = Field(default_factory=QuotaSettings)
 
     @model_validator(mode="after")
     def _absolute_home(self) -> Self:

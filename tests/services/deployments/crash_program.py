@@ -27,6 +27,7 @@ from ml_platform.services.deployments import (
     DeployableVersion,
     DeploymentService,
     Gate,
+    Origin,
     RolloutParts,
     RolloutSettings,
     RolloutWorkflow,
@@ -53,7 +54,7 @@ VOTERS = (person("max", Role.MANAGER), person("sara", Role.SENIOR_DATA_SCIENTIST
 
 
 class Roles:
-    def actor_of(self, work: Work, user_id: str) -> Actor | None:
+    def actor_of(self, work: Work, user_id: str, key_id: str | None = None) -> Actor | None:
         return next((who for who in (ENGINEER, *VOTERS) if who.actor_id == user_id), None)
 
     def roles_of(self, work: Work, user_ids: Collection[str]) -> Mapping[str, frozenset[Role]]:
@@ -80,6 +81,7 @@ class Models:
             reference=source / "model.json",
             gate=Gate("accuracy", 0.5),
             model_card=CARD,
+            origin=Origin(run_id="0" * 32),
             artifact_signature=SIGNER.sign(model_id, LinearTools().inspect(source).files),
         )
 

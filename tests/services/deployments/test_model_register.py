@@ -10,7 +10,7 @@ from ml_platform.kit.db import Database
 from ml_platform.services.access import WorkFactory
 from ml_platform.services.deployments.tables import DeploymentRow
 from ml_platform.services.governance import ProductionUse, ReviewWatch
-from tests.support.rollouts import HIGH, LOW, MEDIUM, Bench
+from tests.support.rollouts import CARD, HIGH, LOW, MEDIUM, Bench
 
 AT_ONCE = {"steps": [100]}
 REGISTER = "/governance/models/plain"
@@ -194,7 +194,7 @@ class TestCards:
         assert plain.text.startswith("# plain, version 1")
 
     def test_a_change_voids_the_approval_that_was_given_on_the_old_one(self, bench: Bench) -> None:
-        bench.plant("plain", model_card={"intended_use": "offers", "limitations": "none"})
+        bench.plant("plain", model_card=CARD)
         bench.assess("plain", MEDIUM)
         accepted = bench.deploy("plain", "production", canary=AT_ONCE)
         approval = bench.approval(accepted)

@@ -21,9 +21,11 @@ from ml_platform.server.metrics import ApiMetrics
 from ml_platform.server.online_stores import OnlineStores
 from ml_platform.server.runtime import Runtime
 from ml_platform.server.serving_keys import IdentityKeys
+from ml_platform.server.team_quotas import TeamLimits
 from ml_platform.services.access import Actor, Authorizer, WorkFactory
 from ml_platform.services.deployments import (
     SNAPSHOT_RAISED,
+    Quota,
     RollbackWatch,
     RolloutParts,
     RolloutSettings,
@@ -73,6 +75,7 @@ def compose(runtime: Runtime) -> None:
             work=settings.home / "work",
             inference_url=lambda: settings.inference_url,
             features=OnlineFeatureSources(database, parts.get(FeatureLookups)),
+            quotas=TeamLimits(Quota(**settings.quotas.model_dump())),
             settings=RolloutSettings(**settings.rollouts.model_dump()),
         ),
     )

@@ -21,9 +21,12 @@ from ml_platform.services.deployments.interfaces import (
     ModelSignatures,
     ModelTools,
     Notifier,
+    Origin,
+    Quota,
     ScanFinding,
     SecretFinding,
     SupplyChain,
+    TeamQuotas,
 )
 from ml_platform.services.deployments.service import DeploymentService, Requester
 from ml_platform.services.deployments.settings import RolloutSettings
@@ -57,6 +60,8 @@ __all__ = [
     "ModelSignatures",
     "ModelTools",
     "Notifier",
+    "Origin",
+    "Quota",
     "Requester",
     "RollbackWatch",
     "RolloutParts",
@@ -68,6 +73,7 @@ __all__ = [
     "SnapshotBuilder",
     "SnapshotFeed",
     "SupplyChain",
+    "TeamQuotas",
     "raise_snapshot_version",
     "router",
 ]

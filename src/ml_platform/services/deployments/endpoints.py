@@ -13,6 +13,7 @@ from ml_platform.contracts.deployments import (
     DeploymentAsOf,
     DeploymentMetrics,
     DeploymentPlan,
+    DeploymentQuota,
     DeploymentRestore,
     DeployRequest,
     Environment,
@@ -33,6 +34,7 @@ from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.service import DeploymentService
 from ml_platform.services.deployments.snapshots import SnapshotFeed
 from ml_platform.services.deployments.stages import RolloutParts
+from ml_platform.services.deployments.stages.quota import quota_now
 
 router = ApiRouter(tags=["deployments"])
 
@@ -109,6 +111,12 @@ def list_deployments(
     )
     items, following = cut(rows, limit, lambda deployment: deployment.deployment_id)
     return Page(items=items, next_cursor=following)
+
+
+@router.get("/quota")
+def get_quota(work: Annotated[Work, requires(Permission.READ)], parts: Parts) -> DeploymentQuota:
+    """What the team's deployments may take, and what they take now."""
+    return quota_now(work, parts.quotas)
 
 
 @router.get("/deployments/{deployment_id}")

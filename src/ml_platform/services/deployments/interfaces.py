@@ -22,6 +22,15 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a version comes from, as far as the platform recorded it; `data` are the inputs of its job."""
+
+    run_id: str | None = None
+    job_id: str | None = None
+    data: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DeployableVersion:
     """A registered model version as a rollout sees it.
 
@@ -45,6 +54,23 @@ class DeployableVersion:
     model_card: dict[str, Any] = field(default_factory=dict)
     created_by: str = ""
     artifact_signature: dict[str, Any] | None = None
+    origin: Origin = field(default_factory=Origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The most that all deployments of a team may take together."""
+
+    deployments: int
+    replicas: int
+    cpu: float
+    memory_mb: int
+
+
+class TeamQuotas(Protocol):
+    def of_team(self, work: Work) -> Quota:
+        """The quota of the team of `work`."""
+        ...
 
 
 class ModelCatalogue(Protocol):

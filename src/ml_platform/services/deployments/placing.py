@@ -11,9 +11,9 @@ from ml_platform.services.access import Work
 from ml_platform.services.deployments.bundles import local_copy
 from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.ledger import Outcome, RolloutLedger, failed
-from ml_platform.services.deployments.permitting import DEPLOY, decide, facts_of_version
 from ml_platform.services.deployments.runner import StageRunner
 from ml_platform.services.deployments.stages import StageContext
+from ml_platform.services.deployments.stages.starter import starter_gate
 from ml_platform.services.deployments.stages.validate import ARTIFACT_CHANGED, artifact_problem
 from ml_platform.services.deployments.tables import RevisionRow, RolloutRow
 from ml_platform.services.deployments.traffic import Traffic
@@ -97,9 +97,10 @@ class PlacingStage:
         if void is not None:
             outcome = failed(f"the approval is void: {void}", code="approval_required")
             return ledger.settle(rollout.id, _STAGE, outcome)
-        forbidden = self._forbidden(work, rollout, version)
-        if forbidden is not None:
-            return ledger.settle(rollout.id, _STAGE, failed(forbidden, code="forbidden"))
+        starter = starter_gate(work, self._runner.parts.roles, rollout, version)
+        if starter.problem is not None:
+            outcome = failed(starter.problem, code="forbidden", **starter.evidence)
+            return ledger.settle(rollout.id, _STAGE, outcome)
         revision = self._revision(work, ledger, rollout, version)
         Traffic(work, deployment).place(revision)
         work.record(
@@ -123,20 +124,6 @@ class PlacingStage:
             return "the risk is not answered any more"
         digest = subject_digest(artifact=artifact, config=rollout.config, risk=risk_facts(risk), card=card)
         return ApprovalService(work, self._runner.parts.roles).use(rollout.id, digest=digest)
-
-    def _forbidden(self, work: Work, rollout: RolloutRow, version: DeployableVersion) -> str | None:
-        """Why policies forbid by now what they permitted when it was asked for, or None.
-
-        Whoever asked may have left or hold another role by now; only what somebody forbids stops it.
-        """
-        requester = self._runner.parts.roles.actor_of(work, rollout.requested_by)
-        if requester is None:
-            return None
-        facts = facts_of_version(work, version)
-        decision = decide(work, rollout.environment, DEPLOY, facts, actor=requester)
-        if decision.allowed or not decision.policies:
-            return None
-        return f"{decision.reason} (it was permitted when {rollout.requested_by_name} asked for it)"
 
     def _revision(
         self, work: Work, ledger: RolloutLedger, rollout: RolloutRow, version: DeployableVersion

@@ -15,6 +15,7 @@ from ml_platform.services.access import Work
 from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.permitting import DEPLOY, PERMISSIONS, decide
 from ml_platform.services.deployments.repository import DeploymentRepository
+from ml_platform.services.deployments.sizes import Size
 from ml_platform.services.deployments.stages import RolloutParts
 from ml_platform.services.deployments.stages.admission import Admission, admit
 from ml_platform.services.deployments.stages.candidate import Candidate
@@ -55,7 +56,7 @@ class Planner:
             serving = found is not None and any(
                 row.status == RevisionStatus.SERVING for row in repository.loaded(found.id)
             )
-            admission = admit(_candidate(version, body, risk))
+            admission = admit(work, self._parts.quotas, _candidate(version, body, risk))
             running = (
                 repository.rollout(found.active_rollout_id) if found and found.active_rollout_id else None
             )
@@ -178,7 +179,9 @@ def _candidate(version: DeployableVersion, body: DeployRequest, risk: ModelRiskR
     return Candidate(
         version=version,
         environment=body.environment,
+        endpoint=body.name or version.model_name,
         risk=RiskLevel(risk.level) if risk is not None else None,
+        size=Size.asked(body),
     )
 
 

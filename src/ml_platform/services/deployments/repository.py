@@ -88,6 +88,38 @@ class DeploymentRepository:
         )
         return list(self._session.scalars(query))
 
+    def all_loaded(self) -> list[RevisionRow]:
+        """The revisions of all of the team's deployments that the inference plane holds."""
+        query = select(RevisionRow).where(
+            RevisionRow.team_id == self._team_id, RevisionRow.status.in_(LOADED)
+        )
+        return list(self._session.scalars(query))
+
+    def holder(self, deployment_id: str) -> tuple[RevisionRow, str] | None:
+        """The newest revision of those that stand at an endpoint, and who asked for it; None at a free one."""
+        query = (
+            select(RevisionRow, RolloutRow.requested_by_name)
+            .join(RolloutRow, RolloutRow.id == RevisionRow.rollout_id)
+            .where(
+                RevisionRow.team_id == self._team_id,
+                RevisionRow.deployment_id == deployment_id,
+                RevisionRow.status.in_(LOADED),
+            )
+            .order_by(RevisionRow.weight.desc(), RevisionRow.id.desc())
+            .limit(1)
+        )
+        row = self._session.execute(query).first()
+        return (row[0], row[1]) if row is not None else None
+
+    def had(self, deployment_id: str, model_name: str) -> bool:
+        """Whether a revision of this model ever stood at the endpoint."""
+        query = select(RevisionRow.id).where(
+            RevisionRow.team_id == self._team_id,
+            RevisionRow.deployment_id == deployment_id,
+            RevisionRow.model_name == model_name,
+        )
+        return self._session.scalars(query.limit(1)).first() is not None
+
     def revisions(self, deployment_id: str) -> list[RevisionRow]:
         """All that a deployment ever had, newest first."""
         query = select(RevisionRow).where(
@@ -127,6 +159,15 @@ class DeploymentRepository:
         query = select(RolloutRow).where(RolloutRow.team_id == self._team_id, RolloutRow.id.in_(ids))
         found = self._session.scalars(query.execution_options(populate_existing=True))
         return {row.deployment_id: row for row in found}
+
+    def under_way(self) -> list[RolloutRow]:
+        """All rollouts of the team that are not over."""
+        query = (
+            select(RolloutRow)
+            .join(DeploymentRow, DeploymentRow.active_rollout_id == RolloutRow.id)
+            .where(RolloutRow.team_id == self._team_id)
+        )
+        return list(self._session.scalars(query.execution_options(populate_existing=True)))
 
     def rollouts(self, deployment_id: str, *, before: str | None, limit: int) -> list[RolloutRow]:
         """Newest first."""

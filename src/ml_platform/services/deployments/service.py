@@ -165,6 +165,7 @@ class DeploymentService:
         rollout.config = rollout.config | extra
         if requester is not None:
             rollout.requested_by, rollout.requested_by_name = requester.actor_id, requester.name
+            rollout.requested_key = None
         self._work.session.add(rollout)
         self._work.session.flush()
         facts = facts_of_version(self._work, version)
@@ -428,6 +429,7 @@ class DeploymentService:
             reason=None,
             requested_by=self._work.actor.actor_id,
             requested_by_name=self._work.actor.name,
+            requested_key=self._work.actor.key_id,
             justification=body.justification,
             artifact_digest=None,
             approval_id=None,

@@ -89,6 +89,7 @@ class RolloutRow(Base):
     reason: Mapped[str | None]
     requested_by: Mapped[str]
     requested_by_name: Mapped[str]
+    requested_key: Mapped[str | None]
     justification: Mapped[str | None]
     artifact_digest: Mapped[str | None]
     approval_id: Mapped[str | None]

@@ -41,8 +41,11 @@ class ServesInProduction:
 
 
 class RoleDirectory(Protocol):
-    def actor_of(self, work: Work, user_id: str) -> Actor | None:
-        """A user as they could act in the team of `work` now; None for one who is unknown or inactive."""
+    def actor_of(self, work: Work, user_id: str, key_id: str | None = None) -> Actor | None:
+        """A user as they could act in the team of `work` now; None for one who is unknown or inactive.
+
+        With a key, as far as that goes; None when it was revoked. One that has run out still says how far it went.
+        """
         ...
 
     def roles_of(self, work: Work, user_ids: Collection[str]) -> Mapping[str, frozenset[Role]]:

@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 
 from ml_platform.contracts.identity import (
     Key,
@@ -26,6 +27,7 @@ from ml_platform.services.identity.repository import IdentityRepository
 from ml_platform.services.identity.tables import KeyRow, MembershipRow, SignInCodeRow, TeamRow, UserRow
 
 KEYS_CHANGED = "inference.changed"
+_LIMITS = ("requests_per_second", "max_deployments", "max_replicas", "max_cpu", "max_memory_mb")
 _LINK_LIFE = timedelta(minutes=10)
 
 
@@ -46,8 +48,8 @@ class IdentityService:
             id=new_id("team"),
             name=body.name,
             description=body.description,
-            requests_per_second=body.requests_per_second,
             created_at=self._work.clock(),
+            **{name: getattr(body, name) for name in _LIMITS},
         )
         self._work.session.add(row)
         self._work.record("team.create", "team", row.id, after=_limited(row), team_id=row.id)
@@ -295,17 +297,14 @@ def _team(row: TeamRow) -> Team:
         team_id=row.id,
         name=row.name,
         description=row.description,
-        requests_per_second=row.requests_per_second,
         created_at=row.created_at,
+        **{name: getattr(row, name) for name in _LIMITS},
     )
 
 
-def _limited(row: TeamRow) -> dict[str, str | float | None]:
-    return {
-        "name": row.name,
-        "description": row.description,
-        "requests_per_second": row.requests_per_second,
-    }
+def _limited(row: TeamRow) -> dict[str, Any]:
+    limits = {name: getattr(row, name) for name in _LIMITS}
+    return {"name": row.name, "description": row.description} | limits
 
 
 def _user(row: UserRow) -> User:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ml_platform.kit.db import Base
@@ -15,6 +15,10 @@ class TeamRow(Base):
     name: Mapped[str] = mapped_column(unique=True)
     description: Mapped[str | None]
     requests_per_second: Mapped[float | None]
+    max_deployments: Mapped[int | None]
+    max_replicas: Mapped[int | None]
+    max_cpu: Mapped[float | None]
+    max_memory_mb: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
 
 

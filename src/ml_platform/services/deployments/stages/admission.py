@@ -1,11 +1,15 @@
 """What a version must bring besides its files, gate by gate; everything that stops it is said at once."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ml_platform.services.deployments.stages.candidate import Candidate, Finding
+from ml_platform.services.access import Work
+from ml_platform.services.deployments.interfaces import TeamQuotas
+from ml_platform.services.deployments.stages.candidate import Candidate
 from ml_platform.services.deployments.stages.card import card_gate
+from ml_platform.services.deployments.stages.lineage import lineage_gate
+from ml_platform.services.deployments.stages.names import name_gate
+from ml_platform.services.deployments.stages.quota import quota_gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +18,16 @@ class Admission:
     problem: str | None
 
 
-def admit(candidate: Candidate) -> Admission:
+def admit(work: Work, quotas: TeamQuotas | None, candidate: Candidate) -> Admission:
     """Asks every gate, also behind one that stops it: nobody comes back once for each."""
-    return _together([card_gate(candidate)])
-
-
-def _together(findings: Iterable[Finding]) -> Admission:
     evidence: dict[str, Any] = {}
     problems = []
-    for finding in findings:
+    for finding in (
+        card_gate(candidate),
+        lineage_gate(candidate),
+        name_gate(work, candidate),
+        quota_gate(work, quotas, candidate),
+    ):
         evidence |= finding.evidence
         if finding.problem is not None:
             problems.append(finding.problem)

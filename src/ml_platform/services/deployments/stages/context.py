@@ -18,6 +18,7 @@ from ml_platform.services.deployments.interfaces import (
     Notifier,
     PredictionComparison,
     SupplyChain,
+    TeamQuotas,
 )
 from ml_platform.services.deployments.settings import RolloutSettings
 from ml_platform.services.deployments.smoke_keys import SmokeKeys
@@ -30,7 +31,7 @@ class RolloutParts:
 
     `features` is None while no feature store is connected; a model that declares a view is then stopped.
     Bundles are made below `work`, a directory of this machine, and kept in `storage`.
-    `comparison` is None where no prediction log is kept; canaries are then judged by traffic alone.
+    `quotas` is None where nobody sets any. `comparison` is None where no prediction log is kept; canaries are then judged by traffic alone.
     """
 
     factory: WorkFactory
@@ -47,6 +48,7 @@ class RolloutParts:
     inference_url: Callable[[], str]
     features: FeatureLookups | None = None
     comparison: PredictionComparison | None = None
+    quotas: TeamQuotas | None = None
     settings: RolloutSettings = field(default_factory=RolloutSettings)
     clock: Clock = utc_now
 

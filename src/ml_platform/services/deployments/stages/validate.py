@@ -1,5 +1,6 @@
 """validate: everything that must be there before anything is tried."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,28 +10,32 @@ from ml_platform.contracts.modelregister import ModelReviewVerdict
 from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.deployments.featurepolicies import policy_problem
 from ml_platform.services.deployments.interfaces import DeployableVersion, FeatureSource, Inspection
-from ml_platform.services.deployments.ledger import Outcome, failed
-from ml_platform.services.deployments.stages.admission import admit
-from ml_platform.services.deployments.stages.candidate import Candidate
+from ml_platform.services.deployments.ledger import Outcome, failed, purpose_of
+from ml_platform.services.deployments.repository import DeploymentRepository
+from ml_platform.services.deployments.sizes import Size
+from ml_platform.services.deployments.stages.admission import Admission, admit
+from ml_platform.services.deployments.stages.candidate import Candidate, Finding
 from ml_platform.services.deployments.stages.context import RolloutParts, StageContext
+from ml_platform.services.deployments.stages.starter import starter_gate
 from ml_platform.services.governance import GovernanceRepository, risk_facts
 
 ARTIFACT_CHANGED = "artifact_changed"
 
 
 def validate(context: StageContext) -> Outcome:
-    """The version, its artifact's digest, its signature, rows to try it with, its risk, its features."""
+    """Who asked for it, the artifact's digest, signature and rows, the risk, what `admission` asks, the features."""
     version = context.resolve()
     inspection = context.parts.tools.inspect(version.source)
-    risk = current_risk(context)
-    admission = admit(_candidate(context, version, risk))
-    evidence = _evidence(version, inspection, risk) | admission.evidence
-    problem = _problem(context, version, inspection, risk)
+    known = _look(context, version)
+    evidence = _evidence(version, inspection, known)
+    if known.starter.problem is not None:
+        return failed(known.starter.problem, code="forbidden", **evidence)
+    problem = _problem(context, version, inspection, known)
     if problem is not None:
         code, reason = problem
         return failed(reason, code=code, **evidence)
-    if admission.problem is not None:
-        return failed(admission.problem, **evidence)
+    if known.admission.problem is not None:
+        return failed(known.admission.problem, **evidence)
     request = None
     if version.feature_view is not None:
         try:
@@ -43,18 +48,47 @@ def validate(context: StageContext) -> Outcome:
     return Outcome(passed=True, evidence=evidence)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the platform's own rows say; `overdue` is why nothing may go out for the sake of a review."""
+
+    risk: dict[str, Any] | None
+    overdue: str | None
+    starter: Finding
+    admission: Admission
+
+
+def _look(context: StageContext, version: DeployableVersion) -> _Known:
+    environment = Environment(context.environment)
+    with context.parts.factory.begin(context.actor, write=False) as work:
+        governance = GovernanceRepository(work.session, context.team_id)
+        risk = governance.risk(context.model_name)
+        rollout = DeploymentRepository(work.session, context.team_id).rollout(context.rollout_id)
+        overdue = None
+        if environment is Environment.PRODUCTION:
+            overdue = review_problem(governance, context.model_name, work.clock())
+        candidate = Candidate(
+            version=version,
+            environment=environment,
+            endpoint=context.deployment_name,
+            risk=RiskLevel(risk.level) if risk is not None else None,
+            size=Size.of(context.config),
+            purpose=purpose_of(rollout),
+            rollout_id=context.rollout_id,
+        )
+        return _Known(
+            risk=risk_facts(risk) if risk is not None else None,
+            overdue=overdue,
+            starter=starter_gate(work, context.parts.roles, rollout, version),
+            admission=admit(work, context.parts.quotas, candidate),
+        )
+
+
 def current_risk(context: StageContext) -> dict[str, Any] | None:
     """The risk as answered now; None when nobody answered it."""
     with context.parts.factory.begin(context.actor, write=False) as work:
         row = GovernanceRepository(work.session, context.team_id).risk(context.model_name)
         return risk_facts(row) if row is not None else None
-
-
-def overdue_review(context: StageContext) -> str | None:
-    """Why nothing of this model may go out for the sake of a review, or None."""
-    with context.parts.factory.begin(context.actor, write=False) as work:
-        repository = GovernanceRepository(work.session, context.team_id)
-        return review_problem(repository, context.model_name, work.clock())
 
 
 def review_problem(repository: GovernanceRepository, model_name: str, now: datetime) -> str | None:
@@ -88,16 +122,8 @@ def signature_problem(parts: RolloutParts, version: DeployableVersion, inspectio
     return parts.signatures.problem(version.artifact_signature, name, inspection.files)
 
 
-def _candidate(context: StageContext, version: DeployableVersion, risk: dict[str, Any] | None) -> Candidate:
-    return Candidate(
-        version=version,
-        environment=Environment(context.environment),
-        risk=RiskLevel(risk["level"]) if risk is not None else None,
-    )
-
-
 def _problem(
-    context: StageContext, version: DeployableVersion, inspection: Inspection, risk: dict[str, Any] | None
+    context: StageContext, version: DeployableVersion, inspection: Inspection, known: _Known
 ) -> tuple[str, str] | None:
     changed = artifact_problem(version, inspection)
     if changed is not None:
@@ -106,11 +132,10 @@ def _problem(
         return "gate_failed", inspection.signature_problem or "the model has no signature"
     if not inspection.input_example and version.reference is None:
         return "gate_failed", "there are no rows to try it with: log the model with an input_example"
-    if context.environment == Environment.PRODUCTION and risk is None:
+    if context.environment == Environment.PRODUCTION and known.risk is None:
         return "gate_failed", missing_risk(context.model_name)
-    overdue = overdue_review(context) if context.environment == Environment.PRODUCTION else None
-    if overdue is not None:
-        return "review_overdue", overdue
+    if known.overdue is not None:
+        return "review_overdue", known.overdue
     if version.feature_view is not None and context.parts.features is None:
         return (
             "gate_failed",
@@ -133,9 +158,7 @@ def features_of(context: StageContext, view: str, inspection: Inspection) -> Fea
     return context.parts.features.lookup_for(context.team_id, view, inspection.columns)
 
 
-def _evidence(
-    version: DeployableVersion, inspection: Inspection, risk: dict[str, Any] | None
-) -> dict[str, Any]:
+def _evidence(version: DeployableVersion, inspection: Inspection, known: _Known) -> dict[str, Any]:
     return {
         "version_id": version.version_id,
         "model": f"{version.model_name}/{version.version}",
@@ -147,5 +170,7 @@ def _evidence(
         "reference_data": version.reference is not None,
         "flavours": list(inspection.flavours),
         "feature_view": version.feature_view,
-        "risk": risk,
+        "risk": known.risk,
+        **known.starter.evidence,
+        **known.admission.evidence,
     }

@@ -1,0 +1,23 @@
+"""How much the deployments of a team may take: its own limits, and the installation's where it has none."""
+
+from ml_platform.services.access import Work
+from ml_platform.services.deployments import Quota
+from ml_platform.services.identity.tables import TeamRow
+
+
+class TeamLimits:
+    """Implements `TeamQuotas` of deployments."""
+
+    def __init__(self, default: Quota) -> None:
+        self._default = default
+
+    def of_team(self, work: Work) -> Quota:
+        row, default = work.session.get(TeamRow, work.team_id), self._default
+        if row is None:
+            return default
+        return Quota(
+            deployments=default.deployments if row.max_deployments is None else row.max_deployments,
+            replicas=default.replicas if row.max_replicas is None else row.max_replicas,
+            cpu=default.cpu if row.max_cpu is None else row.max_cpu,
+            memory_mb=default.memory_mb if row.max_memory_mb is None else row.max_memory_mb,
+        )
