@@ -7,6 +7,7 @@ import typer
 
 from ml_platform.cli.context import Output, Timeout, platform, show
 from ml_platform.cli.output import Format, say
+from ml_platform.cli.planning import difference
 
 if TYPE_CHECKING:
     from ml_platform.contracts.declared import DeclaredComparison
@@ -17,7 +18,7 @@ File = Annotated[
     typer.Option("--file", "-f", help="deployment.yaml; its form is docs/reference/deployment.schema.json"),
 ]
 _COLUMNS = ["deployment", "outcome", "model_id", "differences"]
-_PLANNED = ["deployment", "outcome", "model_id", "allowed", "stopped_by", "why", "risk", "approval"]
+_PLANNED = ["deployment", "outcome", "model_id", "allowed", "stopped_by", "why", "risk", "approval", "cost"]
 
 
 def diff(file: File, output: Output = Format.TABLE) -> None:
@@ -75,8 +76,9 @@ def _line(comparison: "DeclaredComparison", planned: "DeploymentPlan | None") ->
         "model_id": comparison.model_id,
         "differences": [item.model_dump() for item in comparison.differences],
     }
+    none = {"approval": None, "cost": None}
     if planned is None:
-        return line | {"allowed": True, "stopped_by": None, "why": None, "risk": None, "approval": None}
+        return line | {"allowed": True, "stopped_by": None, "why": None, "risk": None} | none
     stopped = next((gate for gate in planned.gates if gate.stage is planned.stopped_by), None)
     approval = planned.approval
     return line | {
@@ -85,6 +87,7 @@ def _line(comparison: "DeclaredComparison", planned: "DeploymentPlan | None") ->
         "why": stopped.detail if stopped is not None else None,
         "risk": planned.risk_level.value if planned.risk_level else None,
         "approval": f"{approval.quorum} of {', '.join(approval.seats)}" if approval else None,
+        "cost": difference(planned.cost),
     }
 
 
@@ -93,8 +96,8 @@ def _markdown(found: "list[tuple[DeclaredComparison, DeploymentPlan | None]]") -
     lines = [
         "### Deployments",
         "",
-        "| deployment | model | change | gates | approval |",
-        "| --- | --- | --- | --- | --- |",
+        "| deployment | model | change | gates | approval | cost |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for comparison, planned in found:
         line = _line(comparison, planned)
@@ -112,6 +115,7 @@ def _markdown(found: "list[tuple[DeclaredComparison, DeploymentPlan | None]]") -
             _text(changes or line["outcome"]),
             gates if planned is not None else "nothing to do",
             _text(line["approval"] or "nobody"),
+            _text(line["cost"] or "-"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -21,6 +21,7 @@ from ml_platform.cli.context import (
     show,
 )
 from ml_platform.cli.output import Format, say, show_parts
+from ml_platform.cli.planning import show_plan
 from ml_platform.cli.trials import ab_test, shadow
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def deploy(
     ] = None,
     cpu: Annotated[float | None, typer.Option(min=0.1, help="Cores of each copy [1]")] = None,
     memory_mb: Annotated[int | None, typer.Option(min=64, help="MiB of each copy [1024]")] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs of each copy [0]")] = None,
     features: Annotated[
         Path | None,
         typer.Option(
@@ -130,23 +132,14 @@ def deploy(
         "max_replicas": max_replicas,
         "justification": justification,
         "canary": document(canary, "--canary") if canary is not None else None,
-        "resources": _given(cpu=cpu, memory_mb=memory_mb),
+        "resources": _given(cpu=cpu, memory_mb=memory_mb, gpus=gpus),
         "features": document(features, "--features") if features is not None else None,
         "budget": _given(p95_ms=budget_p95_ms, memory_mb=budget_memory_mb),
     }
     here = platform()
     if plan:
         found = here.deployments.plan(model_id, environment=environment, **options)
-        columns = [
-            "model_name",
-            "model_version",
-            "environment",
-            "allowed",
-            "stopped_by",
-            "risk_level",
-            "risk_score",
-        ]
-        show_parts(found, output, [*columns, "approval", "canary"], {"gates": ["stage", "outcome", "detail"]})
+        show_plan(found, output)
         if found.stopped_by is not None:
             say(f"the {found.stopped_by.value} stage would stop it")
             raise typer.Exit(5)

@@ -63,6 +63,7 @@ class ReplicaResources(RequestModel):
 
     cpu: float = Field(default=1.0, ge=0.1, le=256, description="Cores")
     memory_mb: int = Field(default=1024, ge=64, le=4_000_000, description="MiB")
+    gpus: int = Field(default=0, ge=0, le=64, description="Whole GPUs (`nvidia.com/gpu` in the manifest)")
 
 
 class FeatureServing(RequestModel):
@@ -328,6 +329,28 @@ class PlannedGate(ResponseModel):
     detail: str
 
 
+class PlannedCost(ResponseModel):
+    """By the installation's price list; a month has 730 hours. Without prices all amounts are null."""
+
+    currency: str | None = None
+    hourly: float | None = Field(default=None, description="Of the copies that always run")
+    monthly: float | None = None
+    at_most_hourly: float | None = Field(
+        default=None, description="Of the most copies that there may be; null: there is no limit"
+    )
+    at_most_monthly: float | None = None
+    replaces_hourly: float | None = Field(default=None, description="Of what serves there now")
+    replaces_monthly: float | None = None
+    difference_hourly: float | None = None
+    difference_monthly: float | None = None
+    per_million_predictions: float | None = None
+    predictions_hourly: float | None = Field(
+        default=None, description="By what the endpoint was asked within the last hour; null: not known"
+    )
+    predictions_monthly: float | None = None
+    detail: str = Field(description="What was counted, and what has no price")
+
+
 class DeploymentPlan(ResponseModel):
     """What would happen, without doing it."""
 
@@ -341,6 +364,7 @@ class DeploymentPlan(ResponseModel):
     risk_score: int | None
     approval: ApprovalRequirement | None = Field(description="Who must approve; null when nobody needs to")
     canary: bool
+    cost: PlannedCost
 
 
 class QuotaUse(ResponseModel):

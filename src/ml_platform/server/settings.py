@@ -120,6 +120,18 @@ class QuotaSettings(BaseModel):
     memory_mb: int = Field(default=4_000_000, ge=1, le=10**12, description="MiB of those copies")
 
 
+class PriceSettings(BaseModel):
+    """The price list by which a plan says what a deployment costs. None is set by default, and the plan says so."""
+
+    currency: str = Field(default="EUR", pattern="^[A-Z]{3}$", description="Of all of these prices")
+    cpu_hour: float | None = Field(default=None, ge=0, le=1e6, description="Of a core of a copy")
+    memory_gb_hour: float | None = Field(default=None, ge=0, le=1e6, description="Of a GiB of its memory")
+    gpu_hour: float | None = Field(default=None, ge=0, le=1e6, description="Of a GPU of it")
+    million_predictions: float | None = Field(
+        default=None, ge=0, le=1e9, description="Of 1,000,000 predictions"
+    )
+
+
 class RolloutSettings(BaseModel):
     """Time limits and intervals of rollouts."""
 
@@ -249,6 +261,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = Field(default_factory=JobSettings)
     rollouts: RolloutSettings = Field(default_factory=RolloutSettings)
     quotas: QuotaSettings = Field(default_factory=QuotaSettings)
+    prices: PriceSettings = Field(default_factory=PriceSettings)
 
     @model_validator(mode="after")
     def _absolute_home(self) -> Self:

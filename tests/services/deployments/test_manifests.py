@@ -47,6 +47,13 @@ def served(**changes: Any) -> Served:
 
 
 class TestTheManifest:
+    def test_it_asks_for_gpus_where_there_are_any(self) -> None:
+        for gpus, expected in ((0, {}), (2, {"nvidia.com/gpu": "2"})):
+            found = inference_service(served(resources=ReplicaResources(gpus=gpus)), "mlops")
+            resources = found["spec"]["predictor"]["model"]["resources"]
+            assert resources["requests"] == resources["limits"]
+            assert {k: v for k, v in resources["limits"].items() if "gpu" in k} == expected
+
     def test_it_says_what_serves_how_and_on_whose_approval(self) -> None:
         found = inference_service(served(), "mlops")
         assert found["metadata"]["name"] == "churn"

@@ -25,6 +25,7 @@ from ml_platform.server.team_quotas import TeamLimits
 from ml_platform.services.access import Actor, Authorizer, WorkFactory
 from ml_platform.services.deployments import (
     SNAPSHOT_RAISED,
+    Prices,
     Quota,
     RollbackWatch,
     RolloutParts,
@@ -76,6 +77,7 @@ def compose(runtime: Runtime) -> None:
             inference_url=lambda: settings.inference_url,
             features=OnlineFeatureSources(database, parts.get(FeatureLookups)),
             quotas=TeamLimits(Quota(**settings.quotas.model_dump())),
+            prices=Prices(**settings.prices.model_dump()),
             settings=RolloutSettings(**settings.rollouts.model_dump()),
         ),
     )

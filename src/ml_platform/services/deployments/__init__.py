@@ -29,7 +29,7 @@ from ml_platform.services.deployments.interfaces import (
     TeamQuotas,
 )
 from ml_platform.services.deployments.service import DeploymentService, Requester
-from ml_platform.services.deployments.settings import RolloutSettings
+from ml_platform.services.deployments.settings import Prices, RolloutSettings
 from ml_platform.services.deployments.smoke_keys import SmokeKeys
 from ml_platform.services.deployments.snapshots import SnapshotBuilder, SnapshotFeed
 from ml_platform.services.deployments.stages import RolloutParts
@@ -61,6 +61,7 @@ __all__ = [
     "ModelTools",
     "Notifier",
     "Origin",
+    "Prices",
     "Quota",
     "Requester",
     "RollbackWatch",

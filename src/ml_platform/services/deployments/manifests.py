@@ -99,6 +99,9 @@ def _predictor(served: Served, runtime: str) -> dict[str, Any]:
         predictor["canaryTrafficPercent"] = served.canary_percent
     memory = f"{served.resources.memory_mb}Mi"
     cpu = f"{round(served.resources.cpu * 1000)}m"
+    limits = {"cpu": cpu, "memory": memory}
+    if served.resources.gpus:
+        limits["nvidia.com/gpu"] = str(served.resources.gpus)
     predictor["model"] = {
         "modelFormat": {"name": "mlops-bundle", "version": "1"},
         "runtime": runtime,
@@ -106,8 +109,8 @@ def _predictor(served: Served, runtime: str) -> dict[str, Any]:
         "storageUri": served.bundle_uri,
         "env": [{"name": "MLOPS_INFERENCE_BUNDLE_DIGEST", "value": served.bundle_digest}],
         "resources": {
-            "requests": {"cpu": cpu, "memory": memory},
-            "limits": {"cpu": cpu, "memory": memory},
+            "requests": dict(limits),
+            "limits": limits,
         },
     }
     return predictor

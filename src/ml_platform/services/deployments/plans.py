@@ -1,17 +1,21 @@
 """What a deployment would meet, found out without doing it."""
 
+from collections.abc import Collection, Sequence
+
 from ml_platform.contracts.deployments import (
     DeploymentPlan,
     DeployRequest,
     Environment,
+    PlannedCost,
     PlannedGate,
     RevisionStatus,
     StageDeployAnswer,
     StageName,
 )
 from ml_platform.contracts.governance import RiskLevel
-from ml_platform.kit.errors import AppError
+from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.access import Work
+from ml_platform.services.deployments.costs import planned_cost
 from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.permitting import DEPLOY, PERMISSIONS, decide
 from ml_platform.services.deployments.repository import DeploymentRepository
@@ -26,6 +30,7 @@ from ml_platform.services.deployments.stages.validate import (
     review_problem,
     signature_problem,
 )
+from ml_platform.services.deployments.tables import RevisionRow
 from ml_platform.services.governance import (
     RULES,
     GovernanceRepository,
@@ -34,6 +39,7 @@ from ml_platform.services.governance import (
     risk_facts,
 )
 
+_TRAFFIC_SECONDS = 3600.0
 _MEASURED = "known when it has run"
 
 
@@ -53,9 +59,12 @@ class Planner:
             overdue = review_problem(governance, version.model_name, work.clock())
             repository = DeploymentRepository(work.session, work.team_id)
             found = repository.find(body.environment.value, body.name or version.model_name)
-            serving = found is not None and any(
-                row.status == RevisionStatus.SERVING for row in repository.loaded(found.id)
-            )
+            serves = [
+                row
+                for row in (repository.loaded(found.id) if found is not None else [])
+                if row.status == RevisionStatus.SERVING
+            ]
+            serving = bool(serves)
             admission = admit(work, self._parts.quotas, _candidate(version, body, risk))
             running = (
                 repository.rollout(found.active_rollout_id) if found and found.active_rollout_id else None
@@ -92,6 +101,7 @@ class Planner:
             if production and risk and not self._automatic(risk, version)
             else None,
             canary=production and serving,
+            cost=self._cost(body, serves, canary=production and serving),
         )
 
     def answer(self, plan: DeploymentPlan) -> StageDeployAnswer | None:
@@ -100,6 +110,24 @@ class Planner:
         if stopped is None:
             return None
         return StageDeployAnswer(status="rejected", message=f"{stopped.stage.value}: {stopped.detail}")
+
+    def _cost(self, body: DeployRequest, serves: Sequence[RevisionRow], *, canary: bool) -> PlannedCost:
+        replaced = [Size.of(row.config) for row in serves]
+        prices, asked = self._parts.prices, None
+        if prices.million_predictions is not None and serves:
+            asked = self._predictions_per_hour({row.id for row in serves})
+        return planned_cost(prices, Size.asked(body), replaced, canary=canary, predictions_per_hour=asked)
+
+    def _predictions_per_hour(self, revisions: Collection[str]) -> float | None:
+        """What these were asked lately; None when nobody can say."""
+        try:
+            found = self._parts.plane.metrics(_TRAFFIC_SECONDS)
+        except UnavailableError:
+            return None
+        if found.covered_seconds <= 0:
+            return None
+        predictions = sum(row.predictions for row in found.revisions if row.revision_id in revisions)
+        return predictions / found.covered_seconds * 3600
 
     def _automatic(self, risk: ModelRiskRow, version: DeployableVersion) -> bool:
         """Low risk needs nobody when every check can pass; without data, quality cannot be shown."""

@@ -1,4 +1,4 @@
-"""How patient rollouts are."""
+"""How patient rollouts are, and what deployments cost."""
 
 from dataclasses import dataclass
 
@@ -26,3 +26,19 @@ class RolloutSettings:
     gate_tolerance: float = 0.0
     slice_tolerance: float = 0.05
     kserve_runtime: str = "mlops"
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What an hour of a core, of a GiB and of a GPU costs, and 1,000,000 predictions; None: there is no price."""
+
+    currency: str = "EUR"
+    cpu_hour: float | None = None
+    memory_gb_hour: float | None = None
+    gpu_hour: float | None = None
+    million_predictions: float | None = None
+
+    @property
+    def set(self) -> bool:
+        found = (self.cpu_hour, self.memory_gb_hour, self.gpu_hour, self.million_predictions)
+        return any(price is not None for price in found)

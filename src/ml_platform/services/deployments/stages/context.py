@@ -20,7 +20,7 @@ from ml_platform.services.deployments.interfaces import (
     SupplyChain,
     TeamQuotas,
 )
-from ml_platform.services.deployments.settings import RolloutSettings
+from ml_platform.services.deployments.settings import Prices, RolloutSettings
 from ml_platform.services.deployments.smoke_keys import SmokeKeys
 from ml_platform.services.governance import RoleDirectory
 
@@ -50,6 +50,7 @@ class RolloutParts:
     comparison: PredictionComparison | None = None
     quotas: TeamQuotas | None = None
     settings: RolloutSettings = field(default_factory=RolloutSettings)
+    prices: Prices = field(default_factory=Prices)
     clock: Clock = utc_now
 
 
