@@ -223,12 +223,15 @@ def plant(
     accuracy: float = 0.9,
     threshold: float = 0.5,
     model_card: dict[str, Any] | None = None,
-    run_id: str | None = "0" * 32,
+    recorded: bool = True,
     job_id: str | None = None,
     signer: ModelSigner | None = None,
     **model: Any,
 ) -> int:
-    """A registered version of a small model, with its artifact in storage; answers its number."""
+    """A registered version of a small model, with its artifact in storage; answers its number.
+
+    It comes from a run of MLflow, unless nothing of that was `recorded`.
+    """
     folder = root / secrets.token_hex(6)
     folder.mkdir(parents=True)
     content = {"bias": 1.0, "metrics": {"accuracy": accuracy}} | model
@@ -258,7 +261,7 @@ def plant(
                 version=version,
                 model_id=f"{name}_v{version}",
                 registration_key=secrets.token_hex(8),
-                mlflow_run_id=run_id,
+                mlflow_run_id=secrets.token_hex(16) if recorded else None,
                 mlflow_source="none",
                 experiment_id=None,
                 job_id=job_id,

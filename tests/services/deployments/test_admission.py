@@ -135,7 +135,7 @@ class TestTheLineage:
     def test_without_a_run_or_data_stops_at_medium_risk_and_says_how_to_declare_them(
         self, bench: Bench
     ) -> None:
-        bench.plant("plain", run_id=None, model_card={"intended_use": "adding", "limitations": "many"})
+        bench.plant("plain", recorded=False, model_card={"intended_use": "adding", "limitations": "many"})
         bench.assess("plain", MEDIUM)
         for reason in (planned(bench), stopped(bench)):
             assert "the lineage of plain/1 lacks its run and its data" in reason
@@ -143,7 +143,7 @@ class TestTheLineage:
 
     def test_that_is_declared_as_imported_passes_and_is_evidence(self, bench: Bench) -> None:
         card = {"intended_use": "adding", "limitations": "many", "imported": "bought from Acme in May"}
-        bench.plant("plain", run_id=None, model_card=card)
+        bench.plant("plain", recorded=False, model_card=card)
         bench.assess("plain", MEDIUM)
         assert plan(bench)["allowed"]
         accepted = bench.deploy("plain", "production")
@@ -156,7 +156,7 @@ class TestTheLineage:
         bench.plant("plain", model_card={"intended_use": "adding", "limitations": "many"})
         bench.assess("plain", MEDIUM)
         assert "lacks its data:" in planned(bench)
-        bench.plant("plain", run_id=None)
+        bench.plant("plain", recorded=False)
         assert "lacks its run:" in planned(bench)
 
     def test_of_a_job_is_its_run_and_its_inputs(self, bench: Bench) -> None:
@@ -172,7 +172,7 @@ class TestTheLineage:
         cancel(bench, accepted)
 
     def test_that_is_missing_is_evidence_alone_at_low_risk_and_in_staging(self, bench: Bench) -> None:
-        bench.plant("plain", run_id=None, model_card={})
+        bench.plant("plain", recorded=False, model_card={})
         bench.assess("plain", LOW)
         assert plan(bench)["allowed"]
         accepted = bench.deploy("plain", "staging")

@@ -31,7 +31,8 @@ class RolloutParts:
 
     `features` is None while no feature store is connected; a model that declares a view is then stopped.
     Bundles are made below `work`, a directory of this machine, and kept in `storage`.
-    `quotas` is None where nobody sets any. `comparison` is None where no prediction log is kept; canaries are then judged by traffic alone.
+    `quotas` is None where nobody sets any.
+    `comparison` is None where no prediction log is kept; canaries are then judged by traffic alone.
     """
 
     factory: WorkFactory
