@@ -35,7 +35,7 @@ def register(
         created_by=by,
         model_card=card or {},
     )
-    inspected = InspectedModel(digest="0" * 64, size_bytes=1, signature=None, signature_problem=None)
+    inspected = InspectedModel("0" * 64, 1, None, None, files={"MLmodel": "0" * 64})
     prepared = Prepared(candidate, version, inspected, None, None, Path("/nowhere").as_uri(), None)
     with parts.get(WorkFactory).begin(team) as work:
         return parts.get(Registrar).record(work, prepared)

@@ -149,4 +149,4 @@ def _exceeded(quota: Quota, before: Use, after: Use) -> Iterable[str]:
         limit, used, needed = (getattr(each, name) for each in (quota, before, after))
         if needed > limit and needed > used:
             shown = name.removesuffix("_mb")
-            yield f"{shown}: {used:g}{unit} of {limit:g}{unit} are taken, and this makes it {needed:g}{unit}"
+            yield f"{shown}: {used:.12g}{unit} of {limit:.12g}{unit} are taken, and this makes it {needed:.12g}{unit}"
