@@ -11,7 +11,6 @@ from ml_platform.kit.ids import new_id
 from ml_platform.services.deployments import Inspection
 from ml_platform.services.identity.tables import KeyRow, TeamRow
 from ml_platform.services.training.tables import JobRow, SourceRow
-from tests.support.crash import eventually
 from tests.support.platform import Caller
 from tests.support.rollouts import CARD, HIGH, LOW, MEDIUM, Bench
 
@@ -220,10 +219,8 @@ class TestTheName:
             f"/deployments/{accepted['deployment_id']}/shadow", json={"model_id": "plain/1"}
         )
         assert begun.status_code == 202, begun.text
+        bench.until(begun.json(), "succeeded")
         shadow = begun.json()["shadow_id"]
-        eventually(
-            lambda: bench.engineer.client.get(f"/shadows/{shadow}").json()["status"] == "running", within=60
-        )
         promoted = bench.engineer.client.post(f"/shadows/{shadow}/promote", json={})
         assert promoted.status_code == 202, promoted.text
         bench.until(promoted.json(), "succeeded")

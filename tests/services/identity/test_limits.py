@@ -70,10 +70,10 @@ class TestQuotas:
         team = platform.new_team()
         lead = platform.new_user(team, "team_lead")
         assert lead.client.patch(f"/teams/{team}", json={"max_replicas": 9}).status_code == 403
-        admin = Platform(url=platform.url, key=platform.admin_token)
-        told = admin.identity.set_quota(team, replicas=9, cpu=2.5)
-        assert (told.max_replicas, told.max_cpu, told.max_deployments) == (9, 2.5, None)
-        told = admin.identity.set_quota(team, replicas=None)
+        with Platform(url=platform.url, key=platform.admin_token) as admin:
+            told = admin.identity.set_quota(team, replicas=9, cpu=2.5)
+            assert (told.max_replicas, told.max_cpu, told.max_deployments) == (9, 2.5, None)
+            told = admin.identity.set_quota(team, replicas=None)
         assert (told.max_replicas, told.max_cpu) == (None, 2.5)
         events = platform.admin.get(
             "/audit/events?action=team.update&limit=1", headers={"mlops-team": team}

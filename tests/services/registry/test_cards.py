@@ -65,5 +65,6 @@ class TestTheCardOfANewVersion:
         register(platform, team, 2, "ben")
         client = platform.client(platform.admin_token, team=team.team_name)
         events = client.get("/audit/events?action=model.register").json()["items"]
-        found = {event["after"]["model_id"]: event["after"]["card_of"] for event in events}
+        own = [event["after"] for event in events if event["team_id"] == team.team_id]
+        found = {after["model_id"]: after["card_of"] for after in own}
         assert found == {"churn_v1": None, "churn_v2": "churn_v1"}
