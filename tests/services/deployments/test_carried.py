@@ -32,7 +32,10 @@ class TestCarried:
 class TestAShadow:
     def test_has_what_serves_and_so_has_the_rollout_that_promotes_it(self, bench: Bench) -> None:
         bench.plant("plain")
-        resources, budget = {"cpu": 2.0, "memory_mb": 2048}, {"p95_ms": 60_000.0, "memory_mb": None}
+        resources, budget = (
+            {"cpu": 2.0, "memory_mb": 2048, "gpus": 0},
+            {"p95_ms": 60_000.0, "memory_mb": None},
+        )
         first = bench.deploy("plain", resources=resources, budget=budget)
         bench.until(first, "succeeded")
         bench.plant("plain", bias=3.0)
