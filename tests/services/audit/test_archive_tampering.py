@@ -142,6 +142,14 @@ class TestUntouched:
         assert verify_archive(theirs).verified
         assert not theirs.verified().verified
 
+    def test_a_signature_written_another_way_is_not_as_it_was(self, case: Case) -> None:
+        name = case.names("checkpoints")[0]
+        entry = json.loads(case.files[name])
+        for seal in (entry["seal"].upper(), entry["seal"] + " "):
+            data = json.dumps(entry | {"seal": seal}, separators=(",", ":")).encode() + b"\n"
+            found = case.with_files({name: data}).verified()
+            assert {finding.kind for finding in found.findings} == {"forged"}
+
     def test_a_file_that_unpacks_to_more_than_memory_is_refused(self, case: Case) -> None:
         bomb = pack(" " * (1 << 20) for _ in range(70))
         assert len(bomb) < 200_000
