@@ -73,7 +73,7 @@ def answers(scores: dict[str, int], reason: str = "as agreed") -> dict[str, Any]
 
 class LinearTools:
     """Models are `model.json`: `{"bias", "metrics", "slices", "dangerous", "fragile", "unloadable", "rows",
-    "unexplained"}`."""
+    "unexplained", "fails_above", "empty_above", "work"}`."""
 
     def __init__(self) -> None:
         self.builds = 0
@@ -170,11 +170,17 @@ def _read(source: Path) -> dict[str, Any]:
 
 
 def _write_bundle(directory: Path, model: dict[str, Any], features: FeatureRequest | None) -> None:
-    """`x0 + bias`; a fragile one looks `x0` up in a table of ten, so that larger values fail in the graph."""
+    """`x0 + bias`; a fragile one looks `x0` up in a table of ten, so that larger values fail in the graph.
+
+    Above a value one fails or answers NaN; and `work` is how often it multiplies matrices beforehand.
+    """
     bias = helper.make_tensor("bias", TensorProto.DOUBLE, [1], [model["bias"]])
     nodes = [helper.make_node("Add", ["x0", "bias"], ["variable"])]
     initial = [bias]
-    if model.get("fragile"):
+    if any(model.get(name) is not None for name in ("fails_above", "empty_above", "work")):
+        nodes, more = _troubled(model)
+        initial += more
+    elif model.get("fragile"):
         nodes = [
             helper.make_node("Cast", ["x0"], ["index"], to=TensorProto.INT64),
             helper.make_node("Gather", ["table", "index"], ["found"], axis=0),
@@ -210,6 +216,76 @@ def _write_bundle(directory: Path, model: dict[str, Any], features: FeatureReque
         files=files,
     )
     (directory / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+
+
+def _troubled(model: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """The nodes of `x0 + bias` and what goes wrong on the way, with their constants."""
+    nodes: list[Any] = []
+    initial: list[Any] = []
+    value = "x0"
+    if model.get("work") is not None:
+        more, constants = _working(model["work"])
+        nodes += more
+        initial += constants
+        value = "worked"
+    if model.get("fails_above") is not None:
+        initial.append(helper.make_tensor("fails_above", TensorProto.DOUBLE, [], [model["fails_above"]]))
+        initial.append(helper.make_tensor("nothing", TensorProto.DOUBLE, [1], [0.0]))
+        nodes += [
+            helper.make_node("Greater", ["x0", "fails_above"], ["fails"]),
+            helper.make_node("Cast", ["fails"], ["index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["nothing", "index"], ["found"], axis=0),
+            helper.make_node("Add", [value, "found"], ["looked_up"]),
+        ]
+        value = "looked_up"
+    if model.get("empty_above") is not None:
+        initial.append(helper.make_tensor("empty_above", TensorProto.DOUBLE, [], [model["empty_above"]]))
+        initial.append(helper.make_tensor("nan", TensorProto.DOUBLE, [], [float("nan")]))
+        nodes += [
+            helper.make_node("Greater", ["x0", "empty_above"], ["is_empty"]),
+            helper.make_node("Where", ["is_empty", "nan", value], ["emptied"]),
+        ]
+        value = "emptied"
+    return [*nodes, helper.make_node("Add", [value, "bias"], ["variable"])], initial
+
+
+def _working(times: int) -> tuple[list[Any], list[Any]]:
+    """`worked` is `x0`, after so many products of two matrices that depend on it, so that none is left out."""
+    size = 64
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["before", "unity"], ["after"]),
+            helper.make_node("Identity", ["go_on"], ["still"]),
+        ],
+        "multiply",
+        [
+            helper.make_tensor_value_info("round", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, [size, size]),
+        ],
+        [
+            helper.make_tensor_value_info("still", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, [size, size]),
+        ],
+    )
+    unity = np.eye(size, dtype=np.float32).ravel()
+    initial = [
+        helper.make_tensor("unity", TensorProto.FLOAT, [size, size], unity),
+        helper.make_tensor("times", TensorProto.INT64, [], [times]),
+        helper.make_tensor("true", TensorProto.BOOL, [], [True]),
+        helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0]),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["x0"], ["single"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["single"], ["total"], keepdims=0),
+        helper.make_node("Mul", ["total", "zero"], ["none"]),
+        helper.make_node("Add", ["unity", "none"], ["begun"]),
+        helper.make_node("Loop", ["times", "true", "begun"], ["multiplied"], body=body),
+        helper.make_node("ReduceMin", ["multiplied"], ["smallest"], keepdims=0),
+        helper.make_node("Cast", ["smallest"], ["is_zero"], to=TensorProto.DOUBLE),
+        helper.make_node("Add", ["x0", "is_zero"], ["worked"]),
+    ]
+    return nodes, initial
 
 
 def plant(

@@ -29,18 +29,24 @@ class CanaryPlan(RequestModel):
     )
     max_error_rate: float = Field(default=0.05, gt=0, le=1)
     max_latency_ratio: float = Field(
-        default=2.0, ge=1, le=100, description="p95 against the old revision's in the same window"
+        default=2.0,
+        ge=1,
+        le=100,
+        description="p95, and median, against the old revision's in the same window",
     )
     latency_floor_ms: float = Field(
-        default=10.0, ge=0, le=60_000, description="A p95 below this is never called slow"
+        default=10.0,
+        ge=0,
+        le=60_000,
+        description="A p95 below this is never called slow, nor a median below a tenth of it",
     )
     min_availability: float = Field(default=0.99, ge=0, le=1)
     max_answer_shift: float | None = Field(
         default=0.25,
         gt=0,
         le=100,
-        description="PSI of the answers against the old revision's in the same window, from 200 answers each;"
-        " null: not judged",
+        description="PSI of the answers against the old revision's in the same window, beyond what chance gives,"
+        " from 30 answers each; null: not judged",
     )
     max_quality_drop: float | None = Field(
         default=0.05,

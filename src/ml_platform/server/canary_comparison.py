@@ -91,7 +91,14 @@ class LoggedComparison:
             default=None,
         )
         return Compared(
-            answers=AnswersCompared(shift.rows, shift.baseline_rows, shift.psi),
+            answers=AnswersCompared(
+                rows=shift.rows,
+                baseline_rows=shift.baseline_rows,
+                psi=shift.psi,
+                bins=shift.bins,
+                empty=shift.empty,
+                baseline_empty=shift.baseline_empty,
+            ),
             quality=_quality(new, old),
         )
 

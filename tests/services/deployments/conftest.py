@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from ml_platform.integrations.inference import InferenceClient
+from ml_platform.integrations.predictionlog import LocalPredictionLog
+from ml_platform.server.canary_comparison import LoggedComparison
 from ml_platform.services.deployments import RolloutParts, RolloutSettings
+from ml_platform.services.monitoring import AnswerKinds, Deployments, GroundTruthStore
 from tests.inference.support.server import Server
 from tests.support.platform import RunningPlatform
 from tests.support.rollouts import Bench, LinearTools
@@ -48,3 +51,18 @@ def bench(
     yield found
     found.caller.close()
     client.close()
+
+
+@pytest.fixture
+def comparing(bench: Bench, inference: Server, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The bench, whose canaries are judged by what they answer too, out of the inference server's log."""
+    components = bench.platform.runtime.components
+    parts = components.get(RolloutParts)
+    assert isinstance(parts.plane, InferenceClient)
+    predictions = inference.state / "predictions"
+    log = LocalPredictionLog(predictions / "log", predictions / "spool", flush=parts.plane.flush)
+    deployments, labels, kinds = (
+        components.get(part) for part in (Deployments, GroundTruthStore, AnswerKinds)
+    )
+    monkeypatch.setattr(parts, "comparison", LoggedComparison(deployments, labels, log, kinds))
+    return bench

@@ -1,9 +1,11 @@
 """What a canary decides from what was measured."""
 
+from typing import Literal
+
 import pytest
 
 from ml_platform.contracts.deployments import CanaryPlan
-from ml_platform.services.deployments.canary import Judgement, Measured, judge, weigh
+from ml_platform.services.deployments.canary import Judgement, Measured, judge, judge_recent, weigh
 from ml_platform.services.deployments.interfaces import AnswersCompared, Compared, QualityCompared
 
 PLAN = CanaryPlan(step_seconds=60, min_requests=100)
@@ -57,11 +59,56 @@ class TestRollingBack:
     def test_microseconds_do_not_decide(self) -> None:
         assert decide(Measured(200, 0, 0.9), Measured(200, 0, 0.1)).verdict == "promote"
 
+    def test_the_slowest_of_a_few_is_no_p95(self) -> None:
+        assert decide(Measured(99, 0, 400.0), elapsed=1).verdict == "wait"
+        assert decide(Measured(100, 0, 400.0), elapsed=1).verdict == "rollback"
+
+    def test_a_tail_that_the_old_one_has_too_needs_many_requests(self) -> None:
+        old = Measured(2000, 0, 20.0, p99_ms=60.0)
+        assert decide(Measured(499, 0, 50.0), old).verdict == "promote"
+        assert decide(Measured(499, 0, 61.0), old).verdict == "rollback"
+        assert decide(Measured(500, 0, 50.0), old).verdict == "rollback"
+
+    def test_a_median_of_more_than_twice_the_old_ones_goes_back_below_the_floor_too(self) -> None:
+        slow, fast = Measured(200, 0, 9.0, p50_ms=6.1), Measured(200, 0, 8.0, p50_ms=3.0)
+        found = decide(slow, fast)
+        assert found.verdict == "rollback"
+        assert "median latency 6.10 ms" in found.reason
+        assert decide(Measured(200, 0, 9.0, p50_ms=6.0), fast).verdict == "promote"
+
+    def test_a_median_below_a_tenth_of_the_floor_is_never_slow(self) -> None:
+        slow, fast = Measured(200, 0, 2.0, p50_ms=1.0), Measured(200, 0, 2.0, p50_ms=0.1)
+        assert decide(slow, fast).verdict == "promote"
+        assert decide(slow, fast, plan=CanaryPlan(latency_floor_ms=5, min_requests=100)).verdict == "rollback"
+
     def test_availability_is_looked_at_when_it_would_be_promoted(self) -> None:
         assert decide(Measured(200, 4, 20.0)).verdict == "rollback"
 
     def test_an_unavailability_that_the_old_one_shares_is_not_the_new_ones(self) -> None:
         assert decide(Measured(200, 4, 20.0), Measured(200, 4, 20.0)).verdict == "promote"
+
+
+class TestTheLastMinute:
+    LONG = Judgement("wait", "1000 of 5000 requests so far", {"elapsed_seconds": 500})
+
+    def look(self, new: Measured, old: Measured = FINE, judgement: Judgement = LONG) -> Judgement:
+        return judge_recent(PLAN, judgement, new=new, old=old)
+
+    def test_one_that_turns_bad_late_goes_back(self) -> None:
+        found = self.look(Measured(100, 6, 20.0))
+        assert found.verdict == "rollback"
+        assert found.reason.endswith("in the last minute")
+        assert found.evidence["recent"]["candidate"]["errors"] == 6
+        assert found.evidence["elapsed_seconds"] == 500
+        assert self.look(Measured(100, 0, 41.0)).verdict == "rollback"
+
+    def test_health_and_few_requests_change_nothing(self) -> None:
+        assert self.look(FINE) is self.LONG
+        assert self.look(Measured(99, 99, 900.0)) is self.LONG
+
+    def test_what_goes_back_anyway_keeps_its_reason(self) -> None:
+        bad = Judgement("rollback", "error rate", {})
+        assert self.look(Measured(100, 100, 20.0), judgement=bad) is bad
 
 
 class TestThePlan:
@@ -95,15 +142,51 @@ class TestItsAnswers:
     def test_exactly_the_limit_is_none(self) -> None:
         assert self.weighed(psi=0.25).verdict == "promote"
 
-    @pytest.mark.parametrize("few", [{"rows": 199}, {"baseline_rows": 199}])
+    @pytest.mark.parametrize("few", [{"rows": 29}, {"baseline_rows": 29}])
     def test_a_few_answers_prove_nothing(self, few: dict[str, int]) -> None:
         assert self.weighed(psi=3.0, **few).verdict == "promote"
+
+    def test_the_fewer_there_are_the_farther_they_must_lie(self) -> None:
+        assert self.weighed(psi=1.0, rows=30).verdict == "promote"
+        assert self.weighed(psi=1.2, rows=30).verdict == "rollback"
+        assert self.weighed(psi=0.5, rows=200, baseline_rows=3800).verdict == "rollback"
+        assert self.weighed(psi=0.26, rows=100_000, baseline_rows=100_000).verdict == "rollback"
 
     def test_a_plan_may_leave_them_out(self) -> None:
         assert self.weighed(psi=3.0, max_answer_shift=None).verdict == "promote"
 
     def test_without_answers_on_a_side_there_is_nothing_to_compare(self) -> None:
         assert self.weighed(psi=None, rows=0).verdict == "promote"
+
+
+class TestAnswersWithoutAValue:
+    def weighed(
+        self, empty: int, rows: int, *, baseline_empty: int = 0, verdict: Literal["promote", "wait"] = "wait"
+    ) -> Judgement:
+        compared = Compared(
+            AnswersCompared(rows, 400, 0.0, empty=empty, baseline_empty=baseline_empty),
+            QualityCompared(None, 0, None, 0, None),
+        )
+        return weigh(CanaryPlan(), Judgement(verdict, "so far", {}), compared)
+
+    def test_they_count_as_errors_from_twenty_answers_on(self) -> None:
+        found = self.weighed(20, 20)
+        assert found.verdict == "rollback"
+        assert "20 of 20 answers have no value" in found.reason
+        assert self.weighed(19, 19).verdict == "wait"
+
+    def test_a_quarter_of_them_is_enough(self) -> None:
+        assert self.weighed(5, 20).verdict == "rollback"
+
+    def test_one_of_twenty_is_not(self) -> None:
+        assert self.weighed(1, 20).verdict == "wait"
+
+    def test_what_the_old_revision_cannot_answer_either_is_not_the_new_ones_fault(self) -> None:
+        assert self.weighed(10, 20, baseline_empty=200).verdict == "wait"
+
+    def test_before_a_promotion_availability_is_asked_for(self) -> None:
+        assert self.weighed(15, 500).verdict == "wait"
+        assert self.weighed(15, 500, verdict="promote").verdict == "rollback"
 
 
 class TestItsQuality:

@@ -13,11 +13,18 @@ from ml_platform.contracts.deployments import CanaryPlan
 from ml_platform.contracts.serving import InferenceMetrics, RevisionMetrics
 from ml_platform.services.deployments.interfaces import AnswersCompared, Compared, QualityCompared
 
-FEWEST_ANSWERS = 200
-"""With ten bins, chance alone gives a PSI of about 0.09 at 200 answers a side."""
-FEWEST_LABELS = 100
-_EARLY_REQUESTS = 20
+FEWEST_REQUESTS = 20
 """From so many requests on, a clear failure ends a step before its time (or fewer, if fewer are asked)."""
+FEWEST_ANSWERS = 30
+FEWEST_LABELS = 100
+RECENT_SECONDS = 60.0
+"""A revision that turns bad in the middle of a long step must not live on what it did well before."""
+_RECENT_REQUESTS = 100
+_TAIL_REQUESTS = 100
+_MANY_REQUESTS = 500
+_BEYOND_CHANCE = 3.0
+_OF_THE_FLOOR = 0.1
+"""The part of the latency floor that holds for medians."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,8 @@ class Measured:
     requests: int
     errors: int
     p95_ms: float | None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
 
     @property
     def error_rate(self) -> float:
@@ -34,12 +43,14 @@ class Measured:
 
     @classmethod
     def of(cls, rows: list[RevisionMetrics]) -> "Measured":
-        """Several old revisions count as one; their p95 is that of the busiest."""
+        """Several old revisions count as one; their latency is that of the busiest."""
         busiest = max(rows, key=lambda row: row.requests, default=None)
         return cls(
             requests=sum(row.requests for row in rows),
             errors=sum(row.errors for row in rows),
             p95_ms=busiest.latency_ms_p95 if busiest is not None else None,
+            p50_ms=busiest.latency_ms_p50 if busiest is not None else None,
+            p99_ms=busiest.latency_ms_p99 if busiest is not None else None,
         )
 
 
@@ -64,8 +75,9 @@ def judge(plan: CanaryPlan, *, elapsed: float, new: Measured, old: Measured) -> 
         "candidate": {**asdict(new), "error_rate": round(new.error_rate, 6)},
         "baseline": {**asdict(old), "error_rate": round(old.error_rate, 6)},
     }
-    if new.requests >= min(_EARLY_REQUESTS, plan.min_requests):
-        bad = _failure(plan, new, old)
+    enough = min(FEWEST_REQUESTS, plan.min_requests)
+    if new.requests >= enough:
+        bad = _failure(plan, new, old, enough)
         if bad is not None:
             return Judgement("rollback", bad, evidence)
     waiting = _lacking(plan, elapsed, new, old)
@@ -78,24 +90,70 @@ def judge(plan: CanaryPlan, *, elapsed: float, new: Measured, old: Measured) -> 
     return Judgement("promote", "no worse than the old revision in the same window", evidence)
 
 
+def judge_recent(plan: CanaryPlan, judgement: Judgement, *, new: Measured, old: Measured) -> Judgement:
+    """The judgement in the light of the last minute, which a long step would thin out."""
+    if judgement.verdict == "rollback" or new.requests < _RECENT_REQUESTS:
+        return judgement
+    bad = _failure(plan, new, old, _RECENT_REQUESTS)
+    if bad is None:
+        return judgement
+    recent = {"seconds": RECENT_SECONDS, "candidate": asdict(new), "baseline": asdict(old)}
+    return Judgement("rollback", f"{bad}, in the last minute", judgement.evidence | {"recent": recent})
+
+
 def weigh(plan: CanaryPlan, judgement: Judgement, found: Compared) -> Judgement:
     """The judgement in the light of what both sides answered; worse answers undo a promotion, or a wait."""
     evidence = judgement.evidence | {"answers": asdict(found.answers), "quality": asdict(found.quality)}
-    bad = _shifted(plan, found.answers) or _worse(plan, found.quality)
+    most = plan.max_error_rate
+    if judgement.verdict == "promote":
+        most = min(most, 1 - plan.min_availability)
+    bad = _empty(most, found.answers) or _shifted(plan, found.answers) or _worse(plan, found.quality)
     if bad is not None:
         return Judgement("rollback", bad, evidence)
     return Judgement(judgement.verdict, judgement.reason, evidence)
 
 
+def _empty(most: float, answers: AnswersCompared) -> str | None:
+    """An answer without a value is an error that says 200; the old revision's count as what cannot be helped."""
+    if answers.rows < FEWEST_REQUESTS or answers.empty == 0:
+        return None
+    before = max(answers.baseline_rows, 1)
+    share, baseline = answers.empty / answers.rows, answers.baseline_empty / before
+    overall = (answers.empty + answers.baseline_empty) / (answers.rows + before)
+    chance = 2 * math.sqrt(overall * (1 - overall) * (1 / answers.rows + 1 / before))
+    if share - baseline <= most + chance:
+        return None
+    return (
+        f"{answers.empty} of {answers.rows} answers have no value (NaN, infinity or null), the old revision's"
+        f" {answers.baseline_empty} of {answers.baseline_rows}; {most:.1%} more are allowed"
+    )
+
+
 def _shifted(plan: CanaryPlan, answers: AnswersCompared) -> str | None:
     if plan.max_answer_shift is None or answers.psi is None:
         return None
-    if min(answers.rows, answers.baseline_rows) < FEWEST_ANSWERS or answers.psi <= plan.max_answer_shift:
+    if min(answers.rows, answers.baseline_rows) < FEWEST_ANSWERS:
+        return None
+    limit = plan.max_answer_shift + _chance(answers)
+    if answers.psi <= limit:
         return None
     return (
         f"its answers are distributed differently from the old revision's: PSI {answers.psi:.2f} over"
-        f" {answers.rows} and {answers.baseline_rows} answers is above {plan.max_answer_shift:g}"
+        f" {answers.rows} and {answers.baseline_rows} answers is above {limit:.2f}, which is"
+        f" {plan.max_answer_shift:g} beyond chance"
     )
+
+
+def _chance(answers: AnswersCompared) -> float:
+    """What PSI two samples of one distribution may show.
+
+    It is (1/n + 1/m) times a chi-square variable with one degree of freedom fewer than there are bins
+    (Yurdakul and Naranjo, Statistical properties of the population stability index, 2020); three standard
+    deviations above its mean, since a step is looked at again and again.
+    """
+    freedom = max(answers.bins - 1, 1)
+    spread = 1 / answers.rows + 1 / answers.baseline_rows
+    return (freedom + _BEYOND_CHANCE * math.sqrt(2 * freedom)) * spread
 
 
 def _worse(plan: CanaryPlan, quality: QualityCompared) -> str | None:
@@ -120,15 +178,36 @@ def _worse(plan: CanaryPlan, quality: QualityCompared) -> str | None:
     )
 
 
-def _failure(plan: CanaryPlan, new: Measured, old: Measured) -> str | None:
+def _failure(plan: CanaryPlan, new: Measured, old: Measured, enough: int) -> str | None:
     if new.error_rate > plan.max_error_rate:
         return f"error rate {new.error_rate:.1%} is above {plan.max_error_rate:.1%}"
-    if new.p95_ms is None or old.p95_ms is None or old.requests < min(_EARLY_REQUESTS, plan.min_requests):
+    if new.p95_ms is None or old.p95_ms is None or old.requests < enough:
         return None
     limit = max(plan.latency_floor_ms, plan.max_latency_ratio * old.p95_ms)
-    if new.p95_ms > limit:
+    if new.p95_ms > limit and _has_a_tail_of_its_own(plan, new, old):
         return f"p95 latency {new.p95_ms:.2f} ms is above {limit:.2f} ms (baseline {old.p95_ms:.2f} ms)"
-    return None
+    return _slower_throughout(plan, new, old)
+
+
+def _has_a_tail_of_its_own(plan: CanaryPlan, new: Measured, old: Measured) -> bool:
+    """The p95 of twenty requests is their slowest one, and a machine that stalls once makes it.
+
+    Of a hundred one in twenty says something, if it is slower than one in a hundred of the old revision's is.
+    """
+    if new.requests < min(_TAIL_REQUESTS, plan.min_requests):
+        return False
+    assert new.p95_ms is not None
+    return new.requests >= _MANY_REQUESTS or old.p99_ms is None or new.p95_ms > old.p99_ms
+
+
+def _slower_throughout(plan: CanaryPlan, new: Measured, old: Measured) -> str | None:
+    """What a machine that stalls now and then does to a p95 it does to no median, so its floor is lower."""
+    if new.p50_ms is None or old.p50_ms is None:
+        return None
+    limit = max(_OF_THE_FLOOR * plan.latency_floor_ms, plan.max_latency_ratio * old.p50_ms)
+    if new.p50_ms <= limit:
+        return None
+    return f"median latency {new.p50_ms:.2f} ms is above {limit:.2f} ms (baseline {old.p50_ms:.2f} ms)"
 
 
 def _lacking(plan: CanaryPlan, elapsed: float, new: Measured, old: Measured) -> str | None:

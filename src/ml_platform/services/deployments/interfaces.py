@@ -351,11 +351,17 @@ class InferencePlane(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AnswersCompared:
-    """How far a canary's answers lie from the old revision's; `psi` is None where a side has no answers."""
+    """How far a canary's answers lie from the old revision's; `psi` is None where a side has no answers.
+
+    `bins` are those over which they were compared; `empty` answers have no value: NaN, infinity, null.
+    """
 
     rows: int
     baseline_rows: int
     psi: float | None
+    bins: int = 10
+    empty: int = 0
+    baseline_empty: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,23 @@ from ml_platform.contracts.deployments import (
     RolloutStatus,
 )
 from ml_platform.kit.errors import AppError, UnavailableError
-from ml_platform.services.deployments.canary import FEWEST_LABELS, Judgement, judge, measured, weigh
+from ml_platform.services.deployments.canary import (
+    FEWEST_REQUESTS,
+    RECENT_SECONDS,
+    Judgement,
+    judge,
+    judge_recent,
+    measured,
+    weigh,
+)
 from ml_platform.services.deployments.ledger import RolloutLedger, purpose_of
 from ml_platform.services.deployments.runner import StageRunner
 from ml_platform.services.deployments.tables import RolloutRow
 
 _QUICKEST_LOOK = 0.2
+_SHORTEST_WINDOW = 1.0
+_AFTER_THE_SMOKE_TEST = 1.0
+"""The first calls of a cold revision are the smoke test's, and are counted up to a second late."""
 
 
 class CanarySteps:
@@ -61,14 +72,22 @@ class CanarySteps:
                 return {"verdict": "rollback", "reason": f"the revision failed: {why}", "evidence": {}}
             assert row.started_at is not None
             elapsed = (self._runner.parts.clock() - row.started_at).total_seconds()
-            metrics = self._runner.parts.plane.metrics(max(1.0, elapsed))
+            window = elapsed - (_AFTER_THE_SMOKE_TEST if step == 0 else 0.0)
+            if step == 0 and window < _SHORTEST_WINDOW:
+                return None
+            plane = self._runner.parts.plane
+            metrics = plane.metrics(max(_SHORTEST_WINDOW, window))
+            recent = plane.metrics(RECENT_SECONDS) if elapsed > 2 * RECENT_SECONDS else None
         except (UnavailableError, OperationalError):
             return None
         old = {row.id for row in loaded if row.status == RevisionStatus.SERVING}
         new, baseline = measured(metrics, rollout.revision_id, old)
         plan = CanaryPlan(**rollout.config["canary"])
         judgement = judge(plan, elapsed=elapsed, new=new, old=baseline)
-        if judgement.verdict != "rollback" and min(new.requests, baseline.requests) >= FEWEST_LABELS:
+        if recent is not None:
+            last, beside = measured(recent, rollout.revision_id, old)
+            judgement = judge_recent(plan, judgement, new=last, old=beside)
+        if judgement.verdict != "rollback" and min(new.requests, baseline.requests) >= FEWEST_REQUESTS:
             judgement = self._weighed(plan, judgement, rollout, old, row.started_at)
         if judgement.verdict == "wait" or (paused and judgement.verdict == "promote"):
             return None

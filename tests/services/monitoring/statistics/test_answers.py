@@ -7,6 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ml_platform.contracts.deployments import CanaryPlan
+from ml_platform.services.deployments.canary import Judgement, weigh
+from ml_platform.services.deployments.interfaces import AnswersCompared, Compared, QualityCompared
 from ml_platform.services.monitoring.statistics import compare_answers, shift_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -41,6 +44,34 @@ class TestShift:
         assert shift_of(same, old).psi == 0
         assert (shift_of(swapped, old).psi or 0) > 0.25
         assert (shift_of([(None, '"perhaps"')] * 1000, old).psi or 0) > 1
+
+    @pytest.mark.parametrize("text", ["null", None, "[null, null]"])
+    def test_answers_without_a_value_are_far_from_numbers_and_counted(self, text: str | None) -> None:
+        old = numbers(RANDOM.random(1000))
+        found = shift_of([(None, text)] * 100, old)
+        assert (found.rows, found.empty, found.baseline_empty) == (100, 100, 0)
+        assert (found.psi or 0) > 1
+        mixed = shift_of([*old[:50], *[(None, text)] * 50], old)
+        assert (mixed.empty, mixed.bins) == (50, 11)
+        assert (mixed.psi or 0) > 1
+
+    def test_a_label_that_reads_null_is_a_value(self) -> None:
+        assert shift_of([(None, '"null"')] * 10, [(None, '"null"')] * 10).empty == 0
+
+    def test_both_sides_without_values_are_alike(self) -> None:
+        nothing: list[tuple[float | None, str | None]] = [(None, "null")] * 100
+        found = shift_of(nothing, nothing)
+        assert (found.psi, found.empty, found.baseline_empty) == (0, 100, 100)
+
+    def test_chance_alone_stays_below_what_a_canary_allows_at_few_answers(self) -> None:
+        rejected = 0
+        for _ in range(300):
+            found = shift_of(numbers(RANDOM.random(30)), numbers(RANDOM.random(570)))
+            compared = AnswersCompared(found.rows, found.baseline_rows, found.psi, bins=found.bins)
+            nothing = QualityCompared(None, 0, None, 0, None)
+            judged = weigh(CanaryPlan(), Judgement("wait", "so far", {}), Compared(compared, nothing))
+            rejected += judged.verdict == "rollback"
+        assert rejected == 0
 
     def test_without_answers_there_is_no_distance(self) -> None:
         assert shift_of([], numbers(RANDOM.random(10))).psi is None

@@ -21,6 +21,8 @@ _BINS = 10
 _MOST_ROWS = 100_000
 _FEW_VALUES = 20
 _LONGEST_TEXT = 200
+_OF_NOTHING = "[]nul, "
+"""The letters of `null`, alone or in lists; a label stands in quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,16 @@ class AnswerShift:
     """The distance of the candidate's answers from the baseline's; None where a side has no answers.
 
     Answers that are numbers are compared over the baseline's deciles; labels, and numbers of few values, by
-    how often each comes.
+    how often each comes. Those that are `empty`, NaN and infinity among them, are a bin of their own.
     """
 
     rows: int
     baseline_rows: int
     psi: float | None
     js_distance: float | None
+    bins: int = 0
+    empty: int = 0
+    baseline_empty: int = 0
 
 
 def compare_answers(
@@ -74,20 +79,31 @@ def shift_of(
     new: Sequence[tuple[float | None, str | None]], old: Sequence[tuple[float | None, str | None]]
 ) -> AnswerShift:
     """The distance of two samples of (number, text) answers; the text counts where there is no number."""
+    given, before = [row for row in new if not _is_empty(row)], [row for row in old if not _is_empty(row)]
+    empty, baseline_empty = len(new) - len(given), len(old) - len(before)
     if not new or not old:
-        return AnswerShift(len(new), len(old), None, None)
-    numbers = all(number is not None for number, _ in (*new, *old))
-    values = {number for number, _ in old}
+        return AnswerShift(len(new), len(old), None, None, empty=empty, baseline_empty=baseline_empty)
+    numbers = all(number is not None for number, _ in (*given, *before))
+    values = {number for number, _ in before}
     if numbers and len(values) > _FEW_VALUES:
-        reference, current = _over_deciles([n for n, _ in old], [n for n, _ in new])
+        reference, current = _over_deciles([n for n, _ in before], [n for n, _ in given])
     else:
-        reference, current = _by_value([_value(row) for row in old], [_value(row) for row in new])
+        reference, current = _by_value([_value(row) for row in before], [_value(row) for row in given])
+    reference, current = np.append(reference, baseline_empty), np.append(current, empty)
     return AnswerShift(
         rows=len(new),
         baseline_rows=len(old),
         psi=population_stability_index(reference, current),
         js_distance=jensen_shannon_distance(reference, current),
+        bins=int(np.count_nonzero(reference + current)),
+        empty=empty,
+        baseline_empty=baseline_empty,
     )
+
+
+def _is_empty(row: tuple[float | None, str | None]) -> bool:
+    number, text = row
+    return number is None and not (text or "").strip(_OF_NOTHING)
 
 
 def _value(row: tuple[float | None, str | None]) -> str:
