@@ -284,13 +284,13 @@ class _Run:
             found = {"status": ABTestStatus.EXPIRED.value, "winner": None, "reason": reason, "report": None}
         with self._ledger() as ledger:
             held = ledger.active(self._id)
-            if held is None or found["status"] == "over":
-                return False
-            status = ABTestStatus(found["status"])
-            ledger.finish(*held, status, found["reason"], winner=found["winner"], report=found["report"])
-            arms = ledger.repository.arms(self._id)
-            challenger = any(arm.name == found["winner"] and not arm.control for arm in arms)
-            return bool(held[1].plan["promote_winner"]) and challenger
+            if held is not None and found["status"] != "over":
+                status = ABTestStatus(found["status"])
+                ledger.finish(*held, status, found["reason"], winner=found["winner"], report=found["report"])
+            # By the rows: run again after a crash, what was decided then is to be promoted all the same.
+            row, arms = ledger.repository.test(self._id), ledger.repository.arms(self._id)
+            challenger = any(arm.name == row.winner and not arm.control for arm in arms)
+            return bool(row.plan["promote_winner"]) and challenger
 
     def _promote(self) -> str | None:
         """In the name of who asked for it when the test was started; they cannot approve it."""
