@@ -32,18 +32,15 @@ def list_approvals(
 
 @approvals.command("show")
 def show_approval(approval: ApprovalId, output: Output = Format.TABLE) -> None:
-    """Show a request with everything that an approver reads."""
-    columns = [
-        *_COLUMNS,
-        "risk_score",
-        "justification",
-        "subject_id",
-        "digest",
-        "requirement",
-        "evidence",
-        "reason",
-    ]
-    show_parts(platform().approvals.get(approval), output, columns, _VOTES)
+    """Show a request with everything that an approver reads; --output json holds all of the evidence."""
+    found = platform().approvals.get(approval)
+    if output is not Format.TABLE:
+        show(found, output)
+        return
+    from ml_platform.cli.evidence import PARTS, page
+
+    columns = [*_COLUMNS, "justification", "needs", "serving_now", "subject_id", "digest", "reason"]
+    show_parts(page(found), output, columns, {**PARTS, **_VOTES})
 
 
 @approvals.command("approve")

@@ -48,9 +48,17 @@ def export(
 
 
 @audit.command("key")
-def key(output: Output = Format.TABLE) -> None:
+def key(
+    file: Annotated[Path | None, typer.Option(help="Write the key here")] = None,
+    output: Output = Format.TABLE,
+) -> None:
     """Show the public key that checks exports; keep it apart from them."""
-    show({"public_key": platform().audit.key()}, output)
+    found = platform().audit.key()
+    if file is not None:
+        file.write_text(f"{found}\n")
+        say(f"written to {file}")
+        return
+    show({"public_key": found}, output)
 
 
 @audit.command("archive")

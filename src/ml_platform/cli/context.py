@@ -16,8 +16,8 @@ Output = Annotated[
     Format,
     typer.Option("--output", "-o", envvar="MLOPS_OUTPUT", help="Form of the result", show_default=True),
 ]
-TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
-"""How a moment is given; without a zone it is local."""
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"]
+"""How a moment is given, also as `--output` shows one; without a zone it is local."""
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting or ending something")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Most items to show")]
 Timeout = Annotated[

@@ -20,7 +20,7 @@ from ml_platform.cli.context import (
     platform,
     show,
 )
-from ml_platform.cli.output import Format, say, show_parts
+from ml_platform.cli.output import Format, plain, say, show_parts
 from ml_platform.cli.planning import show_plan
 from ml_platform.cli.trials import ab_test, shadow
 
@@ -283,10 +283,33 @@ def rollback(deployment: DeploymentId, output: Output = Format.TABLE) -> None:
 @deployments.command("as-of")
 def as_of(deployment: DeploymentId, at: Moment, output: Output = Format.TABLE) -> None:
     """Show what was live at a moment, since when, and on whose approval."""
-    found = platform().deployments.get(deployment).as_of(at)
+    found = plain(platform().deployments.get(deployment).as_of(at))
+    if output is Format.TABLE:
+        found["revisions"] = [item | _approved(item["approval"]) for item in found["revisions"]]
     columns = ["name", "environment", "at", "since", "changed_by", "action", "audit_sequence"]
-    live = ["model_name", "model_version", "weight", "requested_by", "approval", "rollout_id"]
+    live = [
+        "model_name",
+        "model_version",
+        "weight",
+        "requested_by",
+        "approved_by",
+        "approval_id",
+        "rollout_id",
+    ]
     show_parts(found, output, columns, {"revisions": live})
+
+
+def _approved(approval: dict[str, Any] | None) -> dict[str, Any]:
+    """Who answers for it, in a few words."""
+    if approval is None:
+        return {"approved_by": "nobody had to"}
+    if approval["glass_broken_by"] is not None:
+        by = f"nobody: {approval['glass_broken_by']} broke the glass"
+    elif approval["automatic"]:
+        by = f"by itself: {approval['reason']}"
+    else:
+        by = ", ".join(approval["approvers"])
+    return {"approved_by": by, "approval_id": approval["approval_id"]}
 
 
 @deployments.command("restore")
@@ -331,11 +354,15 @@ def predict(
     deployment: DeploymentId,
     instances: Instances = None,
     file: InstancesFile = None,
+    request_id: Annotated[
+        str | None, typer.Option(help="An id of your own, by which `mlops lineage prediction` finds it")
+    ] = None,
     output: Output = Format.JSON,
 ) -> None:
     """Ask for predictions, e.g. --instance '{"customer_id": "7590-VHVEG"}'."""
     rows = _rows(instances, file, "predict for")
-    show(platform().deployments.get(deployment).predict(rows), output)
+    headers = {"x-request-id": request_id} if request_id is not None else None
+    show(platform().deployments.get(deployment).predict(rows, headers=headers), output)
 
 
 @deployments.command("explain")

@@ -18,6 +18,11 @@ from ml_platform.contracts.problems import ErrorCode, FieldProblem
 _LISTED = frozenset(
     {"alert", "approval", "dataset", "deployment", "experiment", "job", "key", "model", "team", "user"}
 )
+_OTHERWISE = {
+    "feature view": "features list",
+    "rollout": "deployments rollouts",
+    "training set": "features training-sets",
+}
 
 
 class AppError(Exception):
@@ -73,8 +78,9 @@ class NotFoundError(AppError):
 
     @classmethod
     def of(cls, kind: str, name: str) -> "NotFoundError":
-        """A thing that is not there; one word that is also a command group names that command."""
-        hint = f"list what there is: mlops {kind}s list" if kind in _LISTED else None
+        """A thing that is not there, and the command that lists those that are."""
+        command = f"{kind}s list" if kind in _LISTED else _OTHERWISE.get(kind)
+        hint = f"list what there is: mlops {command}" if command is not None else None
         return cls(f"{kind} {name!r} was not found", hint=hint)
 
 

@@ -342,7 +342,10 @@ class Deployments:
         if slash:
             found = self.find(name, environment)
             if found is None:
-                raise NotFoundError(f"nothing called {name!r} is deployed to {environment!r}")
+                raise NotFoundError(
+                    f"nothing called {name!r} is deployed to {environment!r}",
+                    hint="list what there is: mlops deployments list",
+                )
             return found
         data = self._transport.get(at("deployments", deployment_id), DeploymentData)
         return Deployment(self._transport, data)

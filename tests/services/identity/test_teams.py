@@ -18,6 +18,15 @@ class TestCreatingATeam:
         answer = ana.client.post("/teams", json={"name": "own-team"})
         assert answer.status_code == 403
         assert "an administrator does this" in answer.json()["detail"]
+        assert "administrator" in answer.json()["hint"]
+
+    def test_a_refusal_names_the_roles_that_may(self, platform: RunningPlatform) -> None:
+        ana = platform.new_user(platform.new_team(), "data_scientist")
+        written = ana.client.post("/datasets", json={"name": "customers"})
+        assert (written.status_code, written.json()["code"]) == (403, "forbidden")
+        assert "who may: ml_engineer, team_lead;" in written.json()["hint"]
+        listed = ana.client.get("/audit/events")
+        assert "who may: team_lead, auditor;" in listed.json()["hint"]
 
     def test_a_wrong_name_and_an_unknown_field_are_named(self, platform: RunningPlatform) -> None:
         answer = platform.admin.post("/teams", json={"name": "Not A Slug", "colour": "red"})

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from sqlalchemy.orm import Session
 
-from ml_platform.contracts.identity import Permission
+from ml_platform.contracts.identity import Permission, Role
 from ml_platform.contracts.policies import ENTER
 from ml_platform.kit import idempotency, outbox
 from ml_platform.kit.clock import Clock, rfc3339, utc_now
@@ -20,6 +21,7 @@ from ml_platform.services.access.interfaces import AuditRecorder, Authorizer, De
 _log = structlog.get_logger(__name__)
 START_WORKFLOW = "workflow.start"
 SEND_TO_WORKFLOW = "workflow.send"
+_PEOPLE = tuple(role for role in Role if role not in (Role.INFERENCE_SERVER, Role.TRAINING_JOB))
 
 
 class Work:
@@ -100,10 +102,29 @@ class Work:
             raise ForbiddenError(
                 f"{self.actor.name} may not {permission.value} in team {self.actor.team_name!r}:"
                 f" {decision.reason} (roles there: {roles})",
-                hint="ask a team lead for a role that permits it: mlops teams members",
+                hint=self._way_out(permission, resource, operation),
                 extra={"permission": permission.value, "policies": list(decision.policies)},
             )
         return decision
+
+    def _way_out(self, permission: Permission, resource: Resource | None, operation: str | None) -> str:
+        """Who may do what was refused."""
+        target = resource or Resource("team", self.actor.team_id, self.actor.team_id)
+
+        def permits(*roles: Role, admin: bool = False) -> bool:
+            held = {target.team_id: frozenset(roles)}
+            somebody = replace(self.actor, admin=admin, narrowed=False, memberships=held)
+            return self._authorizer.decide(somebody, permission, target, operation).allowed
+
+        able = ", ".join(role.value for role in _PEOPLE if permits(role))
+        if able:
+            return (
+                f"who may: {able}; `mlops teams members` shows who is that, and a team lead gives roles:"
+                " mlops teams set-member"
+            )
+        if permits(admin=True):
+            return "ask an administrator of the installation"
+        return "no role helps; if a policy of the organisation forbids it: mlops policies list"
 
     # -- what the transaction carries besides its rows
 

@@ -12,6 +12,7 @@ from ml_platform.services.governance import RULES, ApprovalRow, ApprovalService,
 
 _GRACE_SECONDS = 2.0
 _STAGE = StageName.APPROVAL
+ASK_AGAIN = "deploying it again asks for a new approval"
 
 
 class ApprovalStage:
@@ -95,7 +96,8 @@ def _outcome(row: ApprovalRow) -> Outcome:
     if row.status == ApprovalStatus.APPROVED:
         return Outcome(passed=True, evidence=_evidence(row))
     reason = row.reason or "nobody decided within the time limit"
-    return failed(f"{row.status}: {reason}", code="approval_required", **_evidence(row))
+    answer = "" if row.status == ApprovalStatus.REJECTED else f"; {ASK_AGAIN}"
+    return failed(f"{row.status}: {reason}{answer}", code="approval_required", **_evidence(row))
 
 
 def _evidence(row: ApprovalRow) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import OperationalError
 from ml_platform.contracts.deployments import Environment, RevisionStatus, RolloutStatus, StageName
 from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.access import Work
+from ml_platform.services.deployments.approving import ASK_AGAIN
 from ml_platform.services.deployments.bundles import local_copy
 from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.ledger import Outcome, RolloutLedger, failed
@@ -95,7 +96,7 @@ class PlacingStage:
             return True
         void = self._void(work, rollout, artifact, version.model_card)
         if void is not None:
-            outcome = failed(f"the approval is void: {void}", code="approval_required")
+            outcome = failed(f"the approval is void: {void}; {ASK_AGAIN}", code="approval_required")
             return ledger.settle(rollout.id, _STAGE, outcome)
         starter = starter_gate(work, self._runner.parts.roles, rollout, version)
         if starter.problem is not None:

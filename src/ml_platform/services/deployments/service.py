@@ -267,7 +267,7 @@ class DeploymentService:
             if rollout.status != RolloutStatus.CANARY:
                 raise ConflictError(
                     f"the rollout {rollout.id} has no traffic yet, so there is nothing to roll back",
-                    hint="cancel it: POST /api/v1/rollouts/{id}/cancel",
+                    hint=f"cancel it: mlops deployments cancel {rollout.id}",
                     extra={"rollout_id": rollout.id},
                 )
             reason = f"rolled back by {self._work.actor.name}"
@@ -299,7 +299,7 @@ class DeploymentService:
         if rollout is not None:
             raise ConflictError(
                 f"the rollout {rollout.id} by {rollout.requested_by_name} is under way",
-                hint="cancel it first: POST /api/v1/rollouts/{id}/cancel",
+                hint=f"cancel it first: mlops deployments cancel {rollout.id}",
                 extra={"rollout_id": rollout.id},
             )
         self._refuse_in_test(deployment)
@@ -379,7 +379,7 @@ class DeploymentService:
         raise ConflictError(
             f"{running.requested_by_name} is rolling {running.model_name}/{running.model_version} out to"
             f" {deployment.name} in {deployment.environment} ({running.id}, {running.status})",
-            hint="wait for it, or cancel it: POST /api/v1/rollouts/{id}/cancel",
+            hint=f"wait for it, or cancel it: mlops deployments cancel {running.id}",
             extra={"rollout_id": running.id, "requested_by": running.requested_by_name},
         )
 

@@ -168,9 +168,15 @@ class ApprovalService:
         """Closes the review of a broken glass: once, by somebody with a seat who had no part in it."""
         row = self._approval(approval_id, lock=True)
         if row.glass_broken_by is None:
-            raise ConflictError("nobody broke the glass here, so there is nothing to review")
+            raise ConflictError(
+                "nobody broke the glass here, so there is nothing to review",
+                hint="models are reviewed with: mlops models review",
+            )
         if row.reviewed_at is not None:
-            raise ConflictError(f"{row.reviewed_by_name} reviewed it already: {row.review_verdict}")
+            raise ConflictError(
+                f"{row.reviewed_by_name} reviewed it already: {row.review_verdict}",
+                hint=f"what was found: mlops approvals show {row.id}",
+            )
         actor = self._work.actor
         refusal = may_vote(
             RULES[RiskLevel(row.risk_level)],
@@ -179,8 +185,12 @@ class ApprovalService:
             roles=actor.roles,
             voted=[],
         )
-        if actor.actor_id == row.glass_broken_by:
-            refusal = "self_approval"
+        if refusal == "self_approval" or actor.actor_id == row.glass_broken_by:
+            raise ForbiddenError(
+                "neither who asked for it nor who broke the glass reviews it",
+                code=ErrorCode.SELF_APPROVAL,
+                hint="ask somebody else with one of the roles: " + ", ".join(_roles_wanted(row)),
+            )
         if refusal is not None:
             raise self._refusal(refusal, row)
         self._permit(Permission.APPROVE, row, "review")
@@ -357,10 +367,14 @@ class ApprovalService:
 
     def _refuse_unless_open(self, row: ApprovalRow) -> None:
         if row.status != ApprovalStatus.PENDING:
-            raise ConflictError(f"the approval is {row.status} already: {row.reason or 'no reason given'}")
+            raise ConflictError(
+                f"the approval is {row.status} already: {row.reason or 'no reason given'}",
+                hint="what still waits: mlops approvals list --status pending",
+            )
         if row.expires_at <= self._work.clock():
             raise ConflictError(
-                "the approval has lapsed: nobody decided within the time limit", hint="deploy again"
+                "the approval has lapsed: nobody decided within the time limit",
+                hint=f"ask {row.requested_by_name} to deploy again; that asks for a new approval",
             )
 
     def _refusal(self, code: str, row: ApprovalRow) -> ForbiddenError | ConflictError:
@@ -373,9 +387,12 @@ class ApprovalService:
         if code == "no_seat":
             return ForbiddenError(
                 f"a {row.risk_level}-risk deployment is decided by: {', '.join(_roles_wanted(row))}",
-                hint="a team lead gives roles: mlops teams members",
+                hint="`mlops teams members` shows who has them; a team lead gives roles: mlops teams set-member",
             )
-        return ConflictError("you voted already; a vote is not changed")
+        return ConflictError(
+            "you voted already; a vote is not changed",
+            hint=f"who is still missing: mlops approvals show {row.id}",
+        )
 
     def _detail(self, row: ApprovalRow) -> ApprovalDetail:
         votes = self._repository.votes([row.id])[row.id]

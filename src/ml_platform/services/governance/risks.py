@@ -46,7 +46,7 @@ class RiskService:
         if row is None:
             raise NotFoundError(
                 f"the risk of model {model_name!r} is not answered yet",
-                hint=f"answer the five assessments: PUT /api/v1/models/{model_name}/risk",
+                hint=f"answer the five assessments: mlops models risk assess {model_name}",
             )
         return _risk(row)
 

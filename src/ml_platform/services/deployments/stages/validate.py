@@ -147,7 +147,7 @@ def _problem(
 def missing_risk(model_name: str) -> str:
     return (
         f"the risk of model {model_name!r} is not answered; whoever may train models answers the five"
-        f" assessments: PUT /api/v1/models/{model_name}/risk"
+        f" assessments: mlops models risk assess {model_name}"
     )
 
 
