@@ -122,6 +122,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /datasets/{name}/schema": {
         "json": {"schema": {"columns": [{"name": "customer_id", "type": "string"}]}},
     },
+    "PUT /datasets/{name}/personal-data": {
+        "json": {
+            "column": "customer_id",
+            "kind": "person_id",
+            "verdict": "personal",
+            "reason": "an id of people",
+        },
+    },
     "POST /datasets/{name}/versions": {"content": CUSTOMERS},
     "POST /datasets/{name}/validate": {"content": CUSTOMERS},
     "POST /feature-views": {"json": {**VIEW, "name": "second"}},

@@ -73,15 +73,15 @@ def answers(scores: dict[str, int], reason: str = "as agreed") -> dict[str, Any]
 
 class LinearTools:
     """Models are `model.json`: `{"bias", "metrics", "slices", "dangerous", "fragile", "unloadable", "rows",
-    "unexplained", "fails_above", "empty_above", "work"}`."""
+    "unexplained", "fails_above", "empty_above", "work", "columns"}`."""
 
     def __init__(self) -> None:
         self.builds = 0
 
     def inspect(self, source: Path) -> Inspection:
-        files = _files(source)
+        files, columns = _files(source), tuple(_read(source).get("columns", ["x0"]))
         return Inspection(
-            files["model.json"], True, None, True, ("x0",), ("numpy==2.0",), ("linear",), files=files
+            files["model.json"], True, None, True, columns, ("numpy==2.0",), ("linear",), files=files
         )
 
     def scan(self, source: Path) -> Sequence[ScanFinding]:

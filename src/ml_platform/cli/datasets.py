@@ -19,6 +19,18 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet or JSON
 FileFormat = Annotated[
     str | None, typer.Option("--format", help="csv, parquet or jsonl [by the file's ending]")
 ]
+_FINDING = [
+    "column",
+    "kind",
+    "group",
+    "status",
+    "found_by",
+    "share",
+    "confidence",
+    "counts",
+    "detail",
+    "reason",
+]
 _VERSION = ["dataset", "version", "rows", "columns", "digest", "created_by", "created_at"]
 
 
@@ -57,9 +69,30 @@ def list_datasets(output: Output = Format.TABLE) -> None:
 
 @datasets.command("show")
 def show_dataset(dataset: Reference, output: Output = Format.TABLE) -> None:
-    """Show a version with its schema and its profile."""
+    """Show a version with its schema, its profile and what it holds of personal data."""
     found = platform().data.load(dataset)
-    show(found, output, [*_VERSION, "schema"])
+    show_parts(found, output, [*_VERSION, "schema"], {"personal_data": _FINDING})
+
+
+@datasets.command("personal-data")
+def personal_data(dataset: Reference, output: Output = Format.TABLE) -> None:
+    """Show which columns hold personal data, how sure that is, and what people say of it."""
+    report = platform().data.personal_data(dataset)
+    show_parts(report, output, ["dataset", "version", "sampled_rows", "complete"], {"findings": _FINDING})
+
+
+@datasets.command("mark")
+def mark(
+    dataset: Reference,
+    column: Annotated[str, typer.Argument(metavar="COLUMN", help="Of that version")],
+    kind: Annotated[str, typer.Option(help="email, phone, national_id, person_name, ...")],
+    verdict: Annotated[str, typer.Option(help="wrong, personal, or as_found to take back what was said")],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Kept in the audit log")],
+    output: Output = Format.TABLE,
+) -> None:
+    """Say that a finding of personal data is wrong, or that a column holds some."""
+    report = platform().data.mark_personal_data(dataset, column, kind, verdict, reason)
+    show_parts(report, output, ["dataset", "version"], {"findings": _FINDING})
 
 
 @datasets.command("versions")

@@ -55,7 +55,8 @@ def list_views(output: Output = Format.TABLE) -> None:
 def show_view(view: View, output: Output = Format.TABLE) -> None:
     """Show a feature view and its features."""
     columns = [*_COLUMNS, "timestamp_field", "ttl_seconds", "description"]
-    parts = {"entities": ["name", "type"], "features": ["name", "type"]}
+    columns_shown = ["name", "type", "personal_data"]
+    parts = {"entities": columns_shown, "features": columns_shown}
     show_parts(platform().features.get(view), output, columns, parts)
 
 

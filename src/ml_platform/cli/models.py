@@ -112,7 +112,7 @@ def set_alias(
 
 @risk.command("show")
 def show_risk(name: ModelName, output: Output = Format.TABLE) -> None:
-    """Show a model's risk, and whose approval production needs."""
+    """Show a model's risk, what evidence raised it, and whose approval production needs."""
     show(platform().models.risk(name), output)
 
 

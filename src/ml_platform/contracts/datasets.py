@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from ml_platform.contracts.base import JsonObject, Name, RequestModel, ResponseModel, Slug, Text
+from ml_platform.contracts.personaldata import PersonalDataFinding, PersonalDataKind, PersonalDataVerdict
 
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
@@ -43,10 +44,23 @@ class DatasetVersion(ResponseModel):
     rows: int
     columns: int
     schema_: dict[str, Any] = Field(alias="schema", description="Names, types and checks of the columns")
-    profile: dict[str, Any] = Field(description="Counts, ranges, quantiles, top values and histograms")
+    profile: dict[str, Any] = Field(
+        description="Counts, ranges, quantiles, top values and histograms; of columns that say who somebody is, counts"
+    )
+    personal_data: list[PersonalDataFinding] = Field(default_factory=list)
     digest: str = Field(description="SHA-256 of the upload")
     created_at: datetime
     created_by: str
+
+
+class PersonalDataMark(RequestModel):
+    """What a person says of a column: on the record, for this version and those after it."""
+
+    column: ColumnName = Field(examples=["notes"])
+    kind: PersonalDataKind
+    verdict: PersonalDataVerdict
+    reason: Name = Field(description="Kept in the audit log", examples=["Order numbers, not phone numbers"])
+    version: int | None = Field(default=None, ge=1, le=10**9, description="Default: the newest")
 
 
 class Violation(ResponseModel):
@@ -99,6 +113,9 @@ class FeatureViewCreate(RequestModel):
 class Feature(ResponseModel):
     name: str
     type: str
+    personal_data: list[PersonalDataKind] = Field(
+        default_factory=list, description="What its source column was found to hold"
+    )
 
 
 class FeatureView(ResponseModel):

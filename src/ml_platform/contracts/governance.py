@@ -40,6 +40,8 @@ class RiskAssess(RequestModel):
 class AnsweredAssessment(ResponseModel):
     score: int
     reason: str
+    answered: int | None = Field(default=None, description="What a person answered, where evidence raised it")
+    because: list[str] = Field(default_factory=list, description="The evidence that raised it")
 
 
 class ApprovalRequirement(ResponseModel):

@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_platform.contracts.datasets import Dataset as DatasetData
 from ml_platform.contracts.datasets import DatasetVersion, Rows, UploadFormat, ValidationReport
+from ml_platform.contracts.personaldata import PersonalDataFinding, PersonalDataReport
 from ml_platform.sdk.errors import InvalidInputError, NotFoundError
 from ml_platform.sdk.objects import PlatformObject
 from ml_platform.sdk.transport import Transport, at
@@ -46,6 +47,11 @@ class Dataset(PlatformObject[DatasetVersion]):
     @property
     def schema(self) -> dict[str, Any]:
         return self._data.schema_
+
+    @property
+    def personal_data(self) -> list[PersonalDataFinding]:
+        """Which columns hold personal data, and how sure that is; never any of the values."""
+        return self._data.personal_data
 
     def head(self, limit: int = 20, columns: list[str] | None = None) -> list[dict[str, Any]]:
         """The first rows."""
@@ -168,6 +174,34 @@ class Data:
             timeout=600,
         )
         return ValidationReport.model_validate(answer.json())
+
+    def personal_data(self, dataset: str) -> PersonalDataReport:
+        """What a version holds of personal data, by `name` (the newest) or `name@version`."""
+        name, _, version = dataset.partition("@")
+        query = {"version": version or None}
+        return self._transport.get(at("datasets", name, "personal-data"), PersonalDataReport, query)
+
+    def mark_personal_data(
+        self, dataset: str, column: str, kind: str, verdict: str, reason: str
+    ) -> PersonalDataReport:
+        """Says that a finding is wrong, or that a column holds personal data; kept in the audit log.
+
+        Args:
+            dataset: `name` (its newest version) or `name@version`; it holds for later versions, too.
+            column: of that version.
+            kind: such as `email`, `phone` or `national_id`.
+            verdict: `wrong`, `personal`, or `as_found` to take back what was said.
+            reason: why.
+        """
+        name, _, version = dataset.partition("@")
+        body = {
+            "column": column,
+            "kind": kind,
+            "verdict": verdict,
+            "reason": reason,
+            "version": int(version) if version.isdigit() else None,
+        }
+        return self._transport.put(at("datasets", name, "personal-data"), PersonalDataReport, body)
 
     def schema(self, name: str) -> dict[str, Any]:
         """The schema that the next version must keep; empty before the first version."""

@@ -182,6 +182,37 @@ class RolloutSettings(BaseModel):
     )
 
 
+_RULE = "^(allow|warn|stop)$"
+
+
+class PersonalDataSettings(BaseModel):
+    """What personal data mean, by group of kinds: among a model's inputs in production, and for its risk."""
+
+    direct_inputs: str = Field(
+        default="stop",
+        pattern=_RULE,
+        description="What says who somebody is (e-mail, phone, card, account, national id, name, address) among a"
+        " model's inputs: allow, warn, or stop unless the model card says why",
+    )
+    special_inputs: str = Field(
+        default="warn", pattern=_RULE, description="The same of health, belief, origin and the like"
+    )
+    pseudonym_inputs: str = Field(
+        default="warn", pattern=_RULE, description="The same of ids of persons, IP addresses and devices"
+    )
+    quasi_inputs: str = Field(
+        default="warn",
+        pattern=_RULE,
+        description="The same of dates of birth, postcodes, places, gender and age",
+    )
+    direct_floor: int = Field(
+        default=7, ge=0, le=10, description="Least data sensitivity of a model that was trained on the first"
+    )
+    special_floor: int = Field(default=9, ge=0, le=10, description="On the second")
+    pseudonym_floor: int = Field(default=3, ge=0, le=10, description="On the third")
+    quasi_floor: int = Field(default=4, ge=0, le=10, description="On the fourth")
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Embedded and cluster differ in these values alone."""
 
@@ -262,6 +293,7 @@ class Settings(BaseSettings):
     rollouts: RolloutSettings = Field(default_factory=RolloutSettings)
     quotas: QuotaSettings = Field(default_factory=QuotaSettings)
     prices: PriceSettings = Field(default_factory=PriceSettings)
+    personal_data: PersonalDataSettings = Field(default_factory=PersonalDataSettings)
 
     @model_validator(mode="after")
     def _absolute_home(self) -> Self:

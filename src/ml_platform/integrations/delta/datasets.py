@@ -6,18 +6,20 @@ from typing import Any, cast
 import msgspec
 
 from ml_platform.integrations.delta.profile import profile
+from ml_platform.integrations.delta.samples import samples
 from ml_platform.integrations.delta.schema import ColumnSchema, TableSchema, conform, infer_schema
 from ml_platform.integrations.delta.store import DeltaDatasetStore
 from ml_platform.integrations.delta.uploads import UploadFormat
 from ml_platform.kit.strictjson import finite
-from ml_platform.services.datasets import Ingested
+from ml_platform.services.datasets import Ingested, PersonalDataFinder
 
 
 class DeltaDatasets:
-    """Implements `DatasetStore`."""
+    """Implements `DatasetStore`; what becomes a version is examined for personal data."""
 
-    def __init__(self, store: DeltaDatasetStore) -> None:
+    def __init__(self, store: DeltaDatasetStore, finder: PersonalDataFinder) -> None:
         self._store = store
+        self._finder = finder
 
     def ingest(
         self,
@@ -50,6 +52,7 @@ class DeltaDatasets:
             columns=frame.width,
             schema=msgspec.to_builtins(rules),
             profile=finite(profile(frame)),
+            personal_data=self._finder.examine(samples(frame)) if version is not None else None,
             violations=[finite(item) for item in violations],
         )
 

@@ -38,7 +38,7 @@ from ml_platform.services.deployments import (
 )
 from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow
 from ml_platform.services.features import FeatureLookups
-from ml_platform.services.governance import RoleDirectory
+from ml_platform.services.governance import PersonalDataCheck, RoleDirectory
 
 _LOOK_SECONDS = 0.5
 _COUNT_SECONDS = 10.0
@@ -78,6 +78,7 @@ def compose(runtime: Runtime) -> None:
             features=OnlineFeatureSources(database, parts.get(FeatureLookups)),
             quotas=TeamLimits(Quota(**settings.quotas.model_dump())),
             prices=Prices(**settings.prices.model_dump()),
+            personal_data=parts.get(PersonalDataCheck),
             settings=RolloutSettings(**settings.rollouts.model_dump()),
         ),
     )

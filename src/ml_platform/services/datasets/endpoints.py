@@ -16,17 +16,20 @@ from ml_platform.contracts.datasets import (
     Dataset,
     DatasetCreate,
     DatasetVersion,
+    PersonalDataMark,
     Rows,
     SchemaUpdate,
     UploadFormat,
     ValidationReport,
 )
 from ml_platform.contracts.identity import Permission
+from ml_platform.contracts.personaldata import PersonalDataReport
 from ml_platform.kit.errors import BadInputError
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, number_cursor, text_cursor
 from ml_platform.kit.uploads import UploadedFile
 from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.datasets.interfaces import DatasetStore
+from ml_platform.services.datasets.personal_data import PersonalDataService
 from ml_platform.services.datasets.service import DatasetService
 
 router = ApiRouter(prefix="/datasets", tags=["datasets"])
@@ -75,6 +78,23 @@ def get_schema(name: Slug, work: Read, store: Store) -> dict[str, Any]:
 @router.put("/{name}/schema")
 def set_schema(name: Slug, body: SchemaUpdate, work: WriteData, store: Store) -> dict[str, Any]:
     return DatasetService(work, store).set_schema(name, body.schema_)
+
+
+@router.get("/{name}/personal-data")
+def get_personal_data(
+    name: Slug, work: Read, version: Annotated[int | None, Query(ge=1, le=10**9)] = None
+) -> PersonalDataReport:
+    """What a version, by default the newest, holds of personal data, and what people say of it."""
+    return PersonalDataService(work).report(name, version)
+
+
+@router.put("/{name}/personal-data")
+def mark_personal_data(name: Slug, body: PersonalDataMark, work: WriteData) -> PersonalDataReport:
+    """Says that a finding is wrong, or that a column holds personal data.
+
+    It holds for later versions too, until more of their values look like it.
+    """
+    return PersonalDataService(work).mark(name, body)
 
 
 @router.post("/{name}/versions", status_code=201, openapi_extra=_BINARY)

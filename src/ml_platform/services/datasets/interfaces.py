@@ -1,8 +1,50 @@
 """What datasets need of a table store."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from ml_platform.contracts.personaldata import FoundBy, PersonalDataKind
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSample:
+    """Some values of a column, none of them null, texts cut to a bounded length; `type` is the schema's."""
+
+    name: str
+    type: str | None
+    values: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPersonalData:
+    """A kind of personal data in a column; see `PersonalDataFinding`."""
+
+    column: str
+    kind: PersonalDataKind
+    found_by: FoundBy
+    share: float | None
+    confidence: float
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found. Not `complete`: there was no time to look at the values of every column."""
+
+    sampled_rows: int
+    complete: bool
+    findings: tuple[FoundPersonalData, ...] = ()
+
+
+class PersonalDataFinder(Protocol):
+    """Looks for personal data in names and values of columns, in bounded time; remembers no value."""
+
+    def examine(self, columns: Iterable[ColumnSample]) -> Examination: ...
+
+    def named(self, column: str) -> Sequence[FoundPersonalData]:
+        """What a name alone says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +56,7 @@ class Ingested:
     columns: int
     schema: dict[str, Any]
     profile: dict[str, Any]
+    personal_data: Examination | None = None
     violations: list[dict[str, Any]] = field(default_factory=list)
 
 

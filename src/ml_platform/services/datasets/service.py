@@ -1,5 +1,7 @@
 """What one can do with datasets."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ from ml_platform.contracts.datasets import (
     ValidationReport,
     Violation,
 )
+from ml_platform.contracts.personaldata import PersonalDataFinding
 from ml_platform.contracts.problems import ErrorCode, FieldProblem
 from ml_platform.kit.errors import BadInputError, ConflictError, NotFoundError
 from ml_platform.kit.ids import new_id
 from ml_platform.services.access import Work
 from ml_platform.services.datasets.interfaces import DatasetStore, Ingested
+from ml_platform.services.datasets.personal_data import findings_of, shown_profile
 from ml_platform.services.datasets.repository import DatasetRepository
 from ml_platform.services.datasets.tables import DatasetRow, DatasetVersionRow
 
@@ -72,7 +76,7 @@ class DatasetService:
         assert row is not None
         known = self._repository.version(row.id, ingested.version)
         if known is not None:
-            return _version(row, known)
+            return self._shown(row, [known])[0]
         if row.rules is None:
             row.rules = ingested.schema
         row.latest_version = max(row.latest_version, ingested.version)
@@ -85,6 +89,7 @@ class DatasetService:
             columns=ingested.columns,
             columns_schema=row.rules,
             profile=ingested.profile,
+            personal_data=asdict(ingested.personal_data) if ingested.personal_data is not None else None,
             digest=digest,
             created_at=self._work.clock(),
             created_by=self._work.actor.name,
@@ -96,7 +101,7 @@ class DatasetService:
             row.id,
             after={"version": version.version, "rows": version.rows, "digest": digest},
         )
-        return _version(row, version)
+        return self._shown(row, [version])[0]
 
     def validate(
         self, name: str, path: Path, form: UploadFormat, schema: dict[str, Any] | None
@@ -125,12 +130,12 @@ class DatasetService:
     def versions(self, name: str, before: int | None, limit: int) -> list[DatasetVersion]:
         row = self._row(name)
         found = self._repository.versions(row.id, before=before, limit=limit)
-        return [_version(row, version) for version in found]
+        return self._shown(row, found)
 
     def version(self, name: str, number: int | None) -> DatasetVersion:
         """A version, or the newest."""
         row, version = self.find(name, number)
-        return _version(row, version)
+        return self._shown(row, [version])[0]
 
     def rows(self, name: str, number: int | None, columns: list[str] | None, limit: int) -> Rows:
         row, version = self.find(name, number)
@@ -141,7 +146,7 @@ class DatasetService:
         """Writes a version as Parquet to `target`."""
         row, version = self.find(name, number)
         self._store.export(row.team_id, row.id, version.version, target)
-        return _version(row, version)
+        return self._shown(row, [version])[0]
 
     def find(self, name: str, number: int | None) -> tuple[DatasetRow, DatasetVersionRow]:
         """The rows of a dataset and of one of its versions."""
@@ -152,6 +157,10 @@ class DatasetService:
                 f"dataset {name!r} has no version {number or 'yet'}", hint=f"mlops datasets versions {name}"
             )
         return row, version
+
+    def _shown(self, row: DatasetRow, versions: Sequence[DatasetVersionRow]) -> list[DatasetVersion]:
+        findings = findings_of(self._work.session, versions)
+        return [_version(row, version, findings[version.id]) for version in versions]
 
     @property
     def _repository(self) -> DatasetRepository:
@@ -199,7 +208,9 @@ def _dataset(row: DatasetRow) -> Dataset:
     )
 
 
-def _version(row: DatasetRow, version: DatasetVersionRow) -> DatasetVersion:
+def _version(
+    row: DatasetRow, version: DatasetVersionRow, findings: list[PersonalDataFinding]
+) -> DatasetVersion:
     return DatasetVersion(
         dataset_id=row.id,
         dataset=row.name,
@@ -207,7 +218,8 @@ def _version(row: DatasetRow, version: DatasetVersionRow) -> DatasetVersion:
         rows=version.rows,
         columns=version.columns,
         schema=version.columns_schema,
-        profile=version.profile,
+        profile=shown_profile(version.profile, findings),
+        personal_data=findings,
         digest=version.digest,
         created_at=version.created_at,
         created_by=version.created_by,

@@ -8,7 +8,14 @@ from ml_platform.services.access import Actor, Decision, Resource, Work
 from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.tables import DeploymentRow, RolloutRow
-from ml_platform.services.governance import GovernanceRepository, policy_facts, risk_facts
+from ml_platform.services.governance import (
+    GovernanceRepository,
+    PersonalDataCheck,
+    evidence_of,
+    policy_facts,
+    risk_facts,
+    risk_of_version,
+)
 
 PERMISSIONS = {
     Environment.DEV: Permission.DEPLOY_STAGING,
@@ -35,15 +42,25 @@ def decide(
     return work.decide(PERMISSIONS[Environment(environment)], resource, operation, actor=actor)
 
 
-def facts_of_version(work: Work, version: DeployableVersion) -> dict[str, Any]:
+def facts_of_version(
+    work: Work, version: DeployableVersion, check: PersonalDataCheck | None
+) -> dict[str, Any]:
     row = GovernanceRepository(work.session, work.team_id).risk(version.model_name)
+    row = risk_of_version(check, work.session, row, version.version)
     return policy_facts(
         version.model_name,
         version.version,
         risk=risk_facts(row) if row is not None else None,
         card=version.model_card,
         registered_by=version.created_by,
+        personal_data=_found(work, version, check),
     )
+
+
+def _found(work: Work, version: DeployableVersion, check: PersonalDataCheck | None) -> dict[str, Any]:
+    if check is None:
+        return {}
+    return evidence_of(check.training(work.session, work.team_id, version.model_name, version.version), ())
 
 
 def facts_of_rollout(repository: DeploymentRepository, rollout: RolloutRow) -> dict[str, Any]:
@@ -56,6 +73,7 @@ def facts_of_rollout(repository: DeploymentRepository, rollout: RolloutRow) -> d
         risk=found.get("risk"),
         card=found.get("model_card"),
         registered_by=found.get("registered_by"),
+        personal_data=found.get("personal_data"),
     )
 
 

@@ -22,6 +22,7 @@ from ml_platform.services.governance import (
     ApprovalService,
     GovernanceRepository,
     risk_facts,
+    risk_of_version,
     subject_digest,
 )
 
@@ -98,7 +99,9 @@ class PlacingStage:
         if void is not None:
             outcome = failed(f"the approval is void: {void}; {ASK_AGAIN}", code="approval_required")
             return ledger.settle(rollout.id, _STAGE, outcome)
-        starter = starter_gate(work, self._runner.parts.roles, rollout, version)
+        starter = starter_gate(
+            work, self._runner.parts.roles, rollout, version, self._runner.parts.personal_data
+        )
         if starter.problem is not None:
             outcome = failed(starter.problem, code="forbidden", **starter.evidence)
             return ledger.settle(rollout.id, _STAGE, outcome)
@@ -121,6 +124,7 @@ class PlacingStage:
         if rollout.environment != Environment.PRODUCTION:
             return None
         risk = GovernanceRepository(work.session, work.team_id).risk(rollout.model_name, lock=True)
+        risk = risk_of_version(self._runner.parts.personal_data, work.session, risk, rollout.model_version)
         if risk is None:
             return "the risk is not answered any more"
         digest = subject_digest(artifact=artifact, config=rollout.config, risk=risk_facts(risk), card=card)

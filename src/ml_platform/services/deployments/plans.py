@@ -17,12 +17,13 @@ from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.access import Work
 from ml_platform.services.deployments.costs import planned_cost
 from ml_platform.services.deployments.interfaces import DeployableVersion
-from ml_platform.services.deployments.permitting import DEPLOY, PERMISSIONS, decide
+from ml_platform.services.deployments.permitting import DEPLOY, PERMISSIONS, decide, facts_of_version
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.sizes import Size
 from ml_platform.services.deployments.stages import RolloutParts
 from ml_platform.services.deployments.stages.admission import Admission, admit
 from ml_platform.services.deployments.stages.candidate import Candidate
+from ml_platform.services.deployments.stages.personal_data import input_problem, input_warnings, look
 from ml_platform.services.deployments.stages.security import security_problem
 from ml_platform.services.deployments.stages.validate import (
     artifact_problem,
@@ -35,8 +36,7 @@ from ml_platform.services.governance import (
     RULES,
     GovernanceRepository,
     ModelRiskRow,
-    policy_facts,
-    risk_facts,
+    risk_of_version,
 )
 
 _TRAFFIC_SECONDS = 3600.0
@@ -55,7 +55,12 @@ class Planner:
         with self._parts.factory.begin(self._work.actor, write=False) as work:
             version = self._parts.catalogue.resolve(work, model_id)
             governance = GovernanceRepository(work.session, work.team_id)
-            risk = governance.risk(version.model_name)
+            risk = risk_of_version(
+                self._parts.personal_data,
+                work.session,
+                governance.risk(version.model_name),
+                version.version,
+            )
             overdue = review_problem(governance, version.model_name, work.clock())
             repository = DeploymentRepository(work.session, work.team_id)
             found = repository.find(body.environment.value, body.name or version.model_name)
@@ -78,7 +83,7 @@ class Planner:
             PlannedGate(stage=StageName.DEPLOY, outcome="runs", detail="the inference server must load it"),
             PlannedGate(stage=StageName.SMOKE_TEST, outcome="runs", detail=_MEASURED),
         ]
-        problem = self._refusal(version, body.environment, risk)
+        problem = self._refusal(version, body.environment)
         if problem is None and body.environment is Environment.PRODUCTION:
             problem = overdue
         if running is not None:
@@ -134,16 +139,9 @@ class Planner:
         rule = RULES[RiskLevel(risk.level)]
         return rule.automatic and version.reference is not None and version.label is not None
 
-    def _refusal(
-        self, version: DeployableVersion, environment: Environment, risk: ModelRiskRow | None
-    ) -> str | None:
-        facts = policy_facts(
-            version.model_name,
-            version.version,
-            risk=risk_facts(risk) if risk is not None else None,
-            card=version.model_card,
-            registered_by=version.created_by,
-        )
+    def _refusal(self, version: DeployableVersion, environment: Environment) -> str | None:
+        with self._parts.factory.begin(self._work.actor, write=False) as work:
+            facts = facts_of_version(work, version, self._parts.personal_data)
         decision = decide(self._work, environment.value, DEPLOY, facts)
         if decision.allowed:
             return None
@@ -174,8 +172,11 @@ class Planner:
             problem = missing_risk(version.model_name)
         if problem is None and version.feature_view is not None and self._parts.features is None:
             problem = f"it declares the feature view {version.feature_view!r}, and there is no feature store"
-        problem = problem or admission.problem
-        return _gate(StageName.VALIDATE, problem, "version, digest, signature and rows are there")
+        looked = look(self._parts, self._work.actor, version, inspection)
+        inputs = looked[1] if looked is not None else []
+        problem = problem or admission.problem or input_problem(inputs, environment.value)
+        fine = ["version, digest, signature and rows are there", *input_warnings(inputs)]
+        return _gate(StageName.VALIDATE, problem, "; ".join(fine))
 
     def _security(self, version: DeployableVersion) -> PlannedGate:
         tools, chain = self._parts.tools, self._parts.supply_chain

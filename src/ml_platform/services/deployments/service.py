@@ -168,7 +168,7 @@ class DeploymentService:
             rollout.requested_key = None
         self._work.session.add(rollout)
         self._work.session.flush()
-        facts = facts_of_version(self._work, version)
+        facts = facts_of_version(self._work, version, self._parts.personal_data)
         decision = permit(self._work, rollout.environment, DEPLOY, facts, deployment_id=deployment.id)
         for position, stage in enumerate(StageName):
             row = _pending(rollout, position, stage)

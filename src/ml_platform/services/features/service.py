@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from ml_platform.contracts.datasets import (
     TrainingSet,
     TrainingSetCreate,
 )
+from ml_platform.contracts.personaldata import PersonalDataKind
 from ml_platform.kit.clock import rfc3339
 from ml_platform.kit.errors import BadInputError, ConflictError, NotFoundError
 from ml_platform.kit.ids import new_id
 from ml_platform.kit.storage import ObjectStorage
 from ml_platform.kit.strictjson import finite
 from ml_platform.services.access import Work
-from ml_platform.services.datasets import DatasetService, DatasetStore
+from ml_platform.services.datasets import DatasetService, DatasetStore, kinds_of
 from ml_platform.services.datasets.service import parse_reference
 from ml_platform.services.features.interfaces import FeatureEngine, ViewDefinition
 from ml_platform.services.features.repository import FeatureRepository
@@ -83,7 +84,7 @@ class FeatureService:
             row.id,
             after={"name": row.name, "dataset": f"{row.dataset}@{row.dataset_version}"},
         )
-        return _view(row)
+        return self._views([row])[0]
 
     def _wanted(self, body: FeatureViewCreate, columns: list[str]) -> dict[str, str | None]:
         special = {entity.name for entity in body.entities} | {body.timestamp_field}
@@ -118,11 +119,12 @@ class FeatureService:
         return found.version, self._storage.path(self._storage.uri(key))
 
     def get_view(self, name: str) -> FeatureView:
-        return _view(self._view_row(name))
+        return self._views([self._view_row(name)])[0]
 
     def list_views(self, after: str | None, limit: int) -> list[tuple[str, FeatureView]]:
         """Ids and views."""
-        return [(row.id, _view(row)) for row in self._repository.views(after=after, limit=limit)]
+        rows = self._repository.views(after=after, limit=limit)
+        return [(row.id, view) for row, view in zip(rows, self._views(rows), strict=True)]
 
     def delete_view(self, name: str) -> FeatureView:
         """Removes the definition and its online values."""
@@ -131,7 +133,7 @@ class FeatureService:
         self._work.session.delete(row)
         self._work.emit(VIEWS_CHANGED, {"reason": "feature_view"})
         self._work.record("feature_view.delete", "feature_view", row.id, before={"name": row.name})
-        return _view(row)
+        return self._views([row])[0]
 
     # -- materialisation
 
@@ -294,6 +296,12 @@ class FeatureService:
 
     # -- parts
 
+    def _views(self, rows: Sequence[FeatureViewRow]) -> list[FeatureView]:
+        """With what the columns behind them hold of personal data."""
+        places = {(row.dataset, row.dataset_version) for row in rows}
+        kinds = kinds_of(self._work.session, self._work.team_id, places) if rows else {}
+        return [_view(row, kinds.get((row.dataset, row.dataset_version), {})) for row in rows]
+
     @property
     def _repository(self) -> FeatureRepository:
         return FeatureRepository(self._work.session, self._work.team_id)
@@ -307,14 +315,14 @@ class FeatureService:
         return row
 
 
-def _view(row: FeatureViewRow) -> FeatureView:
+def _view(row: FeatureViewRow, kinds: Mapping[str, list[PersonalDataKind]]) -> FeatureView:
     return FeatureView(
         name=row.name,
         dataset=row.dataset,
         dataset_version=row.dataset_version,
-        entities=[Feature(name=name, type=kind) for name, kind in row.entities.items()],
+        entities=_features(row.entities, kinds),
         timestamp_field=row.timestamp_field,
-        features=[Feature(name=name, type=kind) for name, kind in row.features.items()],
+        features=_features(row.features, kinds),
         ttl_seconds=row.ttl_seconds,
         description=row.description,
         materialized_at=row.materialized_at,
@@ -322,6 +330,12 @@ def _view(row: FeatureViewRow) -> FeatureView:
         created_at=row.created_at,
         created_by=row.created_by,
     )
+
+
+def _features(columns: Mapping[str, str], kinds: Mapping[str, list[PersonalDataKind]]) -> list[Feature]:
+    return [
+        Feature(name=name, type=kind, personal_data=kinds.get(name, [])) for name, kind in columns.items()
+    ]
 
 
 def _materialization(row: MaterializationRow) -> Materialization:

@@ -9,8 +9,20 @@ from ml_platform.services.governance.interfaces import (
     ProductionUse,
     Revalidator,
     RoleDirectory,
+    TrainingColumn,
+    TrainingData,
+    TrainingFacts,
 )
 from ml_platform.services.governance.model_endpoints import router as models_router
+from ml_platform.services.governance.personal_data import (
+    DECLARED,
+    InputRule,
+    PersonalDataCheck,
+    PersonalDataRules,
+    PersonalInput,
+    evidence_of,
+    risk_of_version,
+)
 from ml_platform.services.governance.policies import REMINDERS, RULES, level_of, subject_digest
 from ml_platform.services.governance.repository import GovernanceRepository
 from ml_platform.services.governance.review_watch import ReviewWatch
@@ -19,25 +31,35 @@ from ml_platform.services.governance.tables import ApprovalRow, ModelRiskRow
 
 __all__ = [
     "DECIDED",
+    "DECLARED",
     "PERMITTED_BY",
     "REMINDERS",
     "RULES",
     "ApprovalRow",
     "ApprovalService",
     "GovernanceRepository",
+    "InputRule",
     "ModelDirectory",
     "ModelRiskRow",
+    "PersonalDataCheck",
+    "PersonalDataRules",
+    "PersonalInput",
     "ProductionUse",
     "Revalidator",
     "ReviewWatch",
     "RiskService",
     "RoleDirectory",
     "Subject",
+    "TrainingColumn",
+    "TrainingData",
+    "TrainingFacts",
+    "evidence_of",
     "level_of",
     "missing_sections",
     "models_router",
     "policy_facts",
     "risk_facts",
+    "risk_of_version",
     "router",
     "subject_digest",
 ]

@@ -361,6 +361,7 @@ class ApprovalService:
             risk=row.evidence.get("risk"),
             card=found.get("model_card"),
             registered_by=found.get("registered_by"),
+            personal_data=found.get("personal_data"),
         )
         facts |= {"environment": row.environment, "requested_by": row.requested_by_name}
         self._work.require(permission, Resource("approval", row.id, row.team_id, facts), operation)

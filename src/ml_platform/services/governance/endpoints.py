@@ -22,6 +22,7 @@ from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_curso
 from ml_platform.services.access import ApiRouter, Work, provided, requires
 from ml_platform.services.governance.approvals import ApprovalService
 from ml_platform.services.governance.interfaces import ModelDirectory, RoleDirectory
+from ml_platform.services.governance.personal_data import PersonalDataCheck
 from ml_platform.services.governance.risks import RiskService
 
 router = ApiRouter()
@@ -29,19 +30,29 @@ router = ApiRouter()
 ApprovalId = Annotated[str, PathParam(max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
 Models = Annotated[ModelDirectory, provided(ModelDirectory)]
 Roles = Annotated[RoleDirectory, provided(RoleDirectory)]
+Check = Annotated[PersonalDataCheck, provided(PersonalDataCheck)]
 
 
 @router.put("/models/{name}/risk", tags=["governance"])
 def assess_risk(
-    name: Slug, body: RiskAssess, work: Annotated[Work, requires(Permission.TRAIN_MODEL)], models: Models
+    name: Slug,
+    body: RiskAssess,
+    work: Annotated[Work, requires(Permission.TRAIN_MODEL)],
+    models: Models,
+    check: Check,
 ) -> ModelRisk:
-    """Answers the five assessments. A change voids every approval that was given on the old answers."""
-    return RiskService(work, models).assess(name, body)
+    """Answers the five assessments. A change voids every approval that was given on the old answers.
+
+    Personal data in what the newest version was trained on raise the data sensitivity, whatever was answered.
+    """
+    return RiskService(work, models, check).assess(name, body)
 
 
 @router.get("/models/{name}/risk", tags=["governance"])
-def get_risk(name: Slug, work: Annotated[Work, requires(Permission.READ)], models: Models) -> ModelRisk:
-    return RiskService(work, models).get(name)
+def get_risk(
+    name: Slug, work: Annotated[Work, requires(Permission.READ)], models: Models, check: Check
+) -> ModelRisk:
+    return RiskService(work, models, check).get(name)
 
 
 @router.get("/approvals", tags=["governance"])

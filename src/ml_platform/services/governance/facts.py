@@ -1,8 +1,11 @@
-"""What policies are told about a model: its risk as answered, and what its card and its origin say."""
+"""What policies are told about a model: its risk as answered, and what its card, its data and its origin say."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from ml_platform.contracts.personaldata import PersonalDataGroup
+
+_GRAVE = frozenset({PersonalDataGroup.DIRECT, PersonalDataGroup.SPECIAL})
 PERMITTED_BY = "permitted_by"
 """Where evidence keeps the policies that permitted what follows."""
 
@@ -14,10 +17,12 @@ def policy_facts(
     risk: Mapping[str, Any] | None = None,
     card: Mapping[str, Any] | None = None,
     registered_by: str | None = None,
+    personal_data: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Attributes of the policies' `Resource`; what is not known is left out.
 
-    `risk` is as in `risk_facts`, which is also how the evidence of a rollout keeps it.
+    `risk` is as in `risk_facts`, which is also how the evidence of a rollout keeps it; `personal_data` as in
+    `evidence_of`.
     """
     facts: dict[str, Any] = {"model": model, "version": version, "registered_by": registered_by}
     if risk:
@@ -26,4 +31,6 @@ def policy_facts(
     declared = (card or {}).get("personal_data")
     if isinstance(declared, bool):
         facts["personal_data"] = declared
+    if any(c["counts"] and c["group"] in _GRAVE for c in (personal_data or {}).get("columns", ())):
+        facts["personal_data"] = True
     return {name: value for name, value in facts.items() if value is not None}

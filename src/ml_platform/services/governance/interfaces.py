@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from sqlalchemy.orm import Session
+
 from ml_platform.contracts.identity import Role
 from ml_platform.contracts.modelregister import Revalidation
+from ml_platform.contracts.personaldata import PersonalDataFinding
 from ml_platform.services.access import Actor, Work
 from ml_platform.services.governance.cards import CardFacts
 
@@ -92,4 +95,37 @@ class ProductionUse(Protocol):
 class Revalidator(Protocol):
     def revalidate(self, work: Work, model_id: str, dataset: str) -> Revalidation:
         """Judges a version on labelled rows, in a process of its own; takes seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingColumn:
+    """What was found in a column of a version of a dataset, written `name@version`."""
+
+    dataset: str
+    finding: PersonalDataFinding
+
+    @property
+    def column(self) -> str:
+        return self.finding.column
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFacts:
+    """What a model version was trained on, with what was found there; not `known`: its lineage names no data."""
+
+    datasets: tuple[str, ...] = ()
+    columns: tuple[TrainingColumn, ...] = ()
+    known: bool = False
+
+
+class TrainingData(Protocol):
+    """Personal data behind model versions, by their lineage."""
+
+    def of(self, session: Session, team_id: str, model: str, version: int) -> TrainingFacts:
+        """Findings in the columns that training could read, those that people said are wrong included."""
+        ...
+
+    def named(self, column: str) -> Sequence[PersonalDataFinding]:
+        """What the name of a column alone says."""
         ...

@@ -9,17 +9,22 @@ from ml_platform.kit.errors import ConflictError, NotFoundError
 from ml_platform.kit.ids import new_id
 from ml_platform.services.access import Work
 from ml_platform.services.governance.interfaces import ModelDirectory
+from ml_platform.services.governance.personal_data import PersonalDataCheck, risk_of_version
 from ml_platform.services.governance.policies import ASSESSMENTS, RULES, level_of, score_of
 from ml_platform.services.governance.repository import GovernanceRepository
 from ml_platform.services.governance.tables import ModelRiskRow
 
 
 class RiskService:
-    """Answers are by a person, with a reason each, and replace the ones before as a whole."""
+    """Answers are by a person, with a reason each, and replace the ones before as a whole.
 
-    def __init__(self, work: Work, models: ModelDirectory) -> None:
+    What is told of them is raised to what the newest version was trained on.
+    """
+
+    def __init__(self, work: Work, models: ModelDirectory, check: PersonalDataCheck | None = None) -> None:
         self._work = work
         self._models = models
+        self._check = check
         self._repository = GovernanceRepository(work.session, work.team_id)
 
     def assess(self, model_name: str, body: RiskAssess) -> ModelRisk:
@@ -38,7 +43,7 @@ class RiskService:
         row.answered_at, row.review_due_at = now, now + RULES[level].review_every
         self._flush(model_name)
         self._work.record("model.risk.assess", "model", model_name, before=before, after=risk_facts(row))
-        return _risk(row)
+        return self._told(row)
 
     def get(self, model_name: str) -> ModelRisk:
         self._models.require_model(self._work, model_name)
@@ -48,7 +53,13 @@ class RiskService:
                 f"the risk of model {model_name!r} is not answered yet",
                 hint=f"answer the five assessments: mlops models risk assess {model_name}",
             )
-        return _risk(row)
+        return self._told(row)
+
+    def _told(self, row: ModelRiskRow) -> ModelRisk:
+        if self._check is None:
+            return _risk(row)
+        newest = self._models.get_model(self._work, row.model_name).latest_version
+        return _risk(risk_of_version(self._check, self._work.session, row, newest) or row)
 
     def _flush(self, model_name: str) -> None:
         try:
@@ -60,7 +71,7 @@ class RiskService:
 
 
 def risk_facts(row: ModelRiskRow) -> dict[str, Any]:
-    """What an approval is bound to: the answers themselves, without who gave them and when."""
+    """What an approval is bound to: the answers, and what raised them, without who gave them and when."""
     return {"score": row.score, "level": row.level, "assessments": row.assessments}
 
 

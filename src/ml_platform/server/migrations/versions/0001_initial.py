@@ -854,6 +854,7 @@ def upgrade() -> None:
         sa.Column("columns", sa.Integer(), nullable=False),
         sa.Column("columns_schema", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("profile", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("personal_data", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
         sa.Column("digest", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_by", sa.String(), nullable=False),
@@ -906,6 +907,24 @@ def upgrade() -> None:
         batch_op.create_index("ix_jobs_source", ["team_id", "source_id"], unique=False)
         batch_op.create_index("ix_jobs_team", ["team_id", "id"], unique=False)
 
+    op.create_table(
+        "personal_data_marks",
+        sa.Column("dataset_id", sa.String(), nullable=False),
+        sa.Column("column_name", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("team_id", sa.String(), nullable=False),
+        sa.Column("verdict", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("share", sa.Double(), nullable=True),
+        sa.Column("marked_by", sa.String(), nullable=False),
+        sa.Column("marked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["dataset_id"], ["datasets.id"], name=op.f("fk_personal_data_marks_dataset_id")
+        ),
+        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_personal_data_marks_team_id")),
+        sa.PrimaryKeyConstraint("dataset_id", "column_name", "kind", name=op.f("pk_personal_data_marks")),
+    )
     op.create_table(
         "rollout_canary_steps",
         sa.Column("id", sa.String(), nullable=False),
@@ -974,6 +993,7 @@ def downgrade() -> None:
     op.drop_table("shadows")
     op.drop_table("rollout_stages")
     op.drop_table("rollout_canary_steps")
+    op.drop_table("personal_data_marks")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_index("ix_jobs_team")
         batch_op.drop_index("ix_jobs_source")

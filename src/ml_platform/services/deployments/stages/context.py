@@ -22,7 +22,7 @@ from ml_platform.services.deployments.interfaces import (
 )
 from ml_platform.services.deployments.settings import Prices, RolloutSettings
 from ml_platform.services.deployments.smoke_keys import SmokeKeys
-from ml_platform.services.governance import RoleDirectory
+from ml_platform.services.governance import PersonalDataCheck, RoleDirectory
 
 
 @dataclass
@@ -32,6 +32,7 @@ class RolloutParts:
     `features` is None while no feature store is connected; a model that declares a view is then stopped.
     Bundles are made below `work`, a directory of this machine, and kept in `storage`.
     `quotas` is None where nobody sets any.
+    `personal_data` is None where nobody looks at what models are trained on.
     `comparison` is None where no prediction log is kept; canaries are then judged by traffic alone.
     """
 
@@ -50,6 +51,7 @@ class RolloutParts:
     features: FeatureLookups | None = None
     comparison: PredictionComparison | None = None
     quotas: TeamQuotas | None = None
+    personal_data: PersonalDataCheck | None = None
     settings: RolloutSettings = field(default_factory=RolloutSettings)
     prices: Prices = field(default_factory=Prices)
     clock: Clock = utc_now

@@ -8,13 +8,17 @@ from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.permitting import DEPLOY, PERMISSIONS, decide, facts_of_version
 from ml_platform.services.deployments.stages.candidate import Finding
 from ml_platform.services.deployments.tables import RolloutRow
-from ml_platform.services.governance import RoleDirectory
+from ml_platform.services.governance import PersonalDataCheck, RoleDirectory
 
 _PLATFORM = "system:"
 
 
 def starter_gate(
-    work: Work, roles: RoleDirectory, rollout: RolloutRow, version: DeployableVersion
+    work: Work,
+    roles: RoleDirectory,
+    rollout: RolloutRow,
+    version: DeployableVersion,
+    check: PersonalDataCheck | None,
 ) -> Finding:
     """Stops it when who asked left or lost the role, when their key was revoked, or policies forbid it by now.
 
@@ -31,7 +35,9 @@ def starter_gate(
     starter = roles.actor_of(work, rollout.requested_by, rollout.requested_key)
     if starter is None:
         return Finding({"starter": evidence}, f"the key with which {who} asked for it was revoked since")
-    decision = decide(work, rollout.environment, DEPLOY, facts_of_version(work, version), actor=starter)
+    decision = decide(
+        work, rollout.environment, DEPLOY, facts_of_version(work, version, check), actor=starter
+    )
     evidence |= decision.evidence()
     if decision.allowed:
         return Finding({"starter": evidence})

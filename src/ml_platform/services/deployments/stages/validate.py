@@ -16,8 +16,9 @@ from ml_platform.services.deployments.sizes import Size
 from ml_platform.services.deployments.stages.admission import Admission, admit
 from ml_platform.services.deployments.stages.candidate import Candidate, Finding
 from ml_platform.services.deployments.stages.context import RolloutParts, StageContext
+from ml_platform.services.deployments.stages.personal_data import PERSONAL_DATA, personal_data
 from ml_platform.services.deployments.stages.starter import starter_gate
-from ml_platform.services.governance import GovernanceRepository, risk_facts
+from ml_platform.services.governance import GovernanceRepository, risk_facts, risk_of_version
 
 ARTIFACT_CHANGED = "artifact_changed"
 
@@ -27,10 +28,13 @@ def validate(context: StageContext) -> Outcome:
     version = context.resolve()
     inspection = context.parts.tools.inspect(version.source)
     known = _look(context, version)
-    evidence = _evidence(version, inspection, known)
+    personal, unexplained = personal_data(context, version, inspection)
+    evidence = _evidence(version, inspection, known) | personal
     if known.starter.problem is not None:
         return failed(known.starter.problem, code="forbidden", **evidence)
     problem = _problem(context, version, inspection, known)
+    if problem is None and known.admission.problem is None and unexplained is not None:
+        problem = PERSONAL_DATA, unexplained
     if problem is not None:
         code, reason = problem
         return failed(reason, code=code, **evidence)
@@ -63,6 +67,7 @@ def _look(context: StageContext, version: DeployableVersion) -> _Known:
     with context.parts.factory.begin(context.actor, write=False) as work:
         governance = GovernanceRepository(work.session, context.team_id)
         risk = governance.risk(context.model_name)
+        risk = risk_of_version(context.parts.personal_data, work.session, risk, context.model_version)
         rollout = DeploymentRepository(work.session, context.team_id).rollout(context.rollout_id)
         overdue = None
         if environment is Environment.PRODUCTION:
@@ -79,15 +84,17 @@ def _look(context: StageContext, version: DeployableVersion) -> _Known:
         return _Known(
             risk=risk_facts(risk) if risk is not None else None,
             overdue=overdue,
-            starter=starter_gate(work, context.parts.roles, rollout, version),
+            starter=starter_gate(work, context.parts.roles, rollout, version, context.parts.personal_data),
             admission=admit(work, context.parts.quotas, candidate),
         )
 
 
 def current_risk(context: StageContext) -> dict[str, Any] | None:
-    """The risk as answered now; None when nobody answered it."""
+    """The risk as answered now, raised to what the version was trained on; None when nobody answered it."""
+    check = context.parts.personal_data
     with context.parts.factory.begin(context.actor, write=False) as work:
         row = GovernanceRepository(work.session, context.team_id).risk(context.model_name)
+        row = risk_of_version(check, work.session, row, context.model_version)
         return risk_facts(row) if row is not None else None
 
 
