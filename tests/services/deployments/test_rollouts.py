@@ -126,7 +126,7 @@ class TestWhatStopsIt:
 
     def test_production_without_an_answered_risk(self, bench: Bench) -> None:
         bench.plant("plain")
-        assert "/risk" in self.stopped(bench, "validate", environment="production")
+        assert "mlops models risk assess plain" in self.stopped(bench, "validate", environment="production")
 
     def test_a_pickle_that_reaches_the_operating_system(self, bench: Bench) -> None:
         bench.plant("plain", dangerous=True)
