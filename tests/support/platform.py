@@ -100,7 +100,7 @@ def running_platform(
     settings = Settings(home=home, **changes)
     runtime = compose(settings)
     app = create_app(settings, runtime)
-    config = uvicorn.Config(app, log_config=None, lifespan="on")
+    config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_keep_alive=75)  # as in server.main
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
