@@ -142,13 +142,13 @@ class TestItsAnswers:
     def test_exactly_the_limit_is_none(self) -> None:
         assert self.weighed(psi=0.25).verdict == "promote"
 
-    @pytest.mark.parametrize("few", [{"rows": 29}, {"baseline_rows": 29}])
+    @pytest.mark.parametrize("few", [{"rows": 199}, {"baseline_rows": 199}])
     def test_a_few_answers_prove_nothing(self, few: dict[str, int]) -> None:
         assert self.weighed(psi=3.0, **few).verdict == "promote"
 
     def test_the_fewer_there_are_the_farther_they_must_lie(self) -> None:
-        assert self.weighed(psi=1.0, rows=30).verdict == "promote"
-        assert self.weighed(psi=1.2, rows=30).verdict == "rollback"
+        assert self.weighed(psi=0.39, rows=200).verdict == "promote"
+        assert self.weighed(psi=0.42, rows=200).verdict == "rollback"
         assert self.weighed(psi=0.5, rows=200, baseline_rows=3800).verdict == "rollback"
         assert self.weighed(psi=0.26, rows=100_000, baseline_rows=100_000).verdict == "rollback"
 

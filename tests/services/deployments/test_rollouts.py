@@ -511,7 +511,7 @@ class TestCanary:
             rollout = bench.until(accepted, "rolled_back")
         assert "distributed differently" in rollout["reason"]
         [step] = rollout["canary"]
-        assert step["evidence"]["answers"]["rows"] >= 30
+        assert step["evidence"]["answers"]["rows"] >= 200
         bench.answers_with(accepted, 2.0)
 
     def test_one_that_is_paused_holds_and_still_goes_back_when_it_fails(self, bench: Bench) -> None:

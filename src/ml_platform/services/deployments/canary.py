@@ -15,7 +15,8 @@ from ml_platform.services.deployments.interfaces import AnswersCompared, Compare
 
 FEWEST_REQUESTS = 20
 """From so many requests on, a clear failure ends a step before its time (or fewer, if fewer are asked)."""
-FEWEST_ANSWERS = 30
+FEWEST_ANSWERS = 200
+"""Callers come back: a few dozen answers are those of a handful of entities, and no sample of the traffic."""
 FEWEST_LABELS = 100
 RECENT_SECONDS = 60.0
 """A revision that turns bad in the middle of a long step must not live on what it did well before."""
