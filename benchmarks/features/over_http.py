@@ -160,14 +160,15 @@ def running(command: list[str], folder: Path) -> Iterator[None]:
 
 def until(check: Any, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
+    last: object = "it answered, and was not ready"
     while time.monotonic() < deadline:
         try:
             if check():
                 return
-        except (httpx.HTTPError, OSError):
-            pass
+        except (httpx.HTTPError, OSError) as error:  # not yet
+            last = error
         time.sleep(0.1)
-    raise TimeoutError("a server did not start")
+    raise TimeoutError(f"a server did not start: {last}")
 
 
 def requests(names: list[str], customers: list[str], entities: int) -> list[bytes]:

@@ -14,7 +14,6 @@ from ml_platform.services.governance import (
     evidence_of,
     policy_facts,
     risk_facts,
-    risk_of_version,
 )
 
 PERMISSIONS = {
@@ -46,21 +45,19 @@ def facts_of_version(
     work: Work, version: DeployableVersion, check: PersonalDataCheck | None
 ) -> dict[str, Any]:
     row = GovernanceRepository(work.session, work.team_id).risk(version.model_name)
-    row = risk_of_version(check, work.session, row, version.version)
+    found: dict[str, Any] = {}
+    if check is not None:
+        training = check.training(work.session, work.team_id, version.model_name, version.version)
+        found = evidence_of(training, ())
+        row = check.raised(row, training) if row is not None else None
     return policy_facts(
         version.model_name,
         version.version,
         risk=risk_facts(row) if row is not None else None,
         card=version.model_card,
         registered_by=version.created_by,
-        personal_data=_found(work, version, check),
+        personal_data=found,
     )
-
-
-def _found(work: Work, version: DeployableVersion, check: PersonalDataCheck | None) -> dict[str, Any]:
-    if check is None:
-        return {}
-    return evidence_of(check.training(work.session, work.team_id, version.model_name, version.version), ())
 
 
 def facts_of_rollout(repository: DeploymentRepository, rollout: RolloutRow) -> dict[str, Any]:
