@@ -106,7 +106,7 @@ class Settings:
         64, "most processes of an isolated model, over which it is started again; 0 is no limit"
     )
     pyfunc_answer_bytes: int = _option(4 * _MIB, "largest answer of an isolated model to one batch")
-    pyfunc_nice: int = _option(5, "how far isolated models stand back behind the workers, 0 to 19")
+    pyfunc_nice: int = _option(15, "how far isolated models stand back behind the workers, 0 to 19")
 
     feature_policy: str = _option(
         "",
