@@ -109,6 +109,18 @@ def set_quota(
     show(platform().identity.set_quota(name, **limits), output)
 
 
+@teams.command("set-session-idle")
+def set_session_idle(
+    name: str,
+    minutes: Annotated[
+        int | None, typer.Argument(min=5, max=10_080, help="Minutes; none: 8 hours again")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """End browser sessions of a team's members that are unused for so long."""
+    show(platform().identity.set_session_idle(name, minutes), output)
+
+
 @teams.command("list")
 def list_teams(output: Output = Format.TABLE) -> None:
     """List the teams that one is in; an administrator sees all."""

@@ -51,6 +51,10 @@ class Permission(StrEnum):
 
 
 Rate = Annotated[float, Field(ge=1, le=1_000_000)]
+SessionIdle = Annotated[
+    int,
+    Field(ge=5, le=10_080, description="Minutes after which an unused browser session ends; null: 8 hours"),
+]
 MaxDeployments = Annotated[
     int, Field(ge=0, le=1_000_000, description="Most endpoints; null: as the installation's setting says")
 ]
@@ -71,6 +75,7 @@ class TeamCreate(RequestModel):
     max_replicas: MaxReplicas | None = None
     max_cpu: MaxCpu | None = None
     max_memory_mb: MaxMemory | None = None
+    session_idle_minutes: SessionIdle | None = None
 
 
 class TeamUpdate(RequestModel):
@@ -82,6 +87,7 @@ class TeamUpdate(RequestModel):
     max_replicas: MaxReplicas | None = None
     max_cpu: MaxCpu | None = None
     max_memory_mb: MaxMemory | None = None
+    session_idle_minutes: SessionIdle | None = None
 
 
 class Team(ResponseModel):
@@ -95,6 +101,9 @@ class Team(ResponseModel):
     max_replicas: int | None = None
     max_cpu: float | None = None
     max_memory_mb: int | None = None
+    session_idle_minutes: int | None = Field(
+        default=None, description="An unused browser session ends after these minutes; null: 8 hours"
+    )
     created_at: datetime
 
 

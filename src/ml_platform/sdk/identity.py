@@ -48,6 +48,10 @@ class Identity:
         body = {f"max_{limit}": value for limit, value in limits.items()}
         return self._transport.patch(at("teams", name), Team, body)
 
+    def set_session_idle(self, name: str, minutes: int | None) -> Team:
+        """Ends browser sessions of the team's members that are unused for so long; None: 8 hours again."""
+        return self._transport.patch(at("teams", name), Team, {"session_idle_minutes": minutes})
+
     def list_teams(self) -> list[Team]:
         return list(self._transport.pages("/teams", Team))
 

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
 from ml_platform.kit.db import Database
-from ml_platform.server import docs, feast_server, health, problems
+from ml_platform.server import console, docs, feast_server, health, problems
 from ml_platform.server.bodies import JsonBodyMiddleware
 from ml_platform.server.compose import compose
 from ml_platform.server.gate import Gate
@@ -62,8 +62,9 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
         openapi_url=None,
     )
     app.state.components = parts.components
+    app.state.console = console.Console()
     problems.install(app)
-    for router in (*ROUTERS, feast_server.router, health.router, docs.router, session_router):
+    for router in (*ROUTERS, feast_server.router, health.router, docs.router, console.router, session_router):
         app.router.routes.extend(router.routes)
     for path, mounted in parts.mounts:
         app.mount(path, mounted)

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 SESSION_COOKIE = "mlops_session"
 CSRF_HEADER = "x-mlops-csrf"
+BACKGROUND_HEADER = "x-mlops-background"
 TEAM_HEADER = "mlops-team"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -100,7 +101,8 @@ def authenticate(request: Request, components: Components) -> Actor:
     elif cookie := request.cookies.get(SESSION_COOKIE):
         if request.method not in _SAFE_METHODS and request.headers.get(CSRF_HEADER) != "1":
             raise ForbiddenError(f"a browser session must send the header {CSRF_HEADER}: 1 with every change")
-        actor = authenticator.authenticate_session(cookie, team=team, source=source)
+        background = request.headers.get(BACKGROUND_HEADER) == "1"
+        actor = authenticator.authenticate_session(cookie, team=team, source=source, background=background)
     else:
         raise UnauthenticatedError(
             "this needs a key",

@@ -48,8 +48,10 @@ class Authenticator(Protocol):
         Raises UnauthenticatedError, or NotFoundError for a team that is not the actor's.
         """
 
-    def authenticate_session(self, cookie: str, *, team: str | None, source: str | None) -> Actor:
-        """The actor of a browser session."""
+    def authenticate_session(
+        self, cookie: str, *, team: str | None, source: str | None, background: bool = False
+    ) -> Actor:
+        """The actor of a browser session; what a page asks by itself (`background`) does not keep one alive."""
 
 
 class Authorizer(Protocol):

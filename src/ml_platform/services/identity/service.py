@@ -27,7 +27,14 @@ from ml_platform.services.identity.repository import IdentityRepository
 from ml_platform.services.identity.tables import KeyRow, MembershipRow, SignInCodeRow, TeamRow, UserRow
 
 KEYS_CHANGED = "inference.changed"
-_LIMITS = ("requests_per_second", "max_deployments", "max_replicas", "max_cpu", "max_memory_mb")
+_LIMITS = (
+    "requests_per_second",
+    "max_deployments",
+    "max_replicas",
+    "max_cpu",
+    "max_memory_mb",
+    "session_idle_minutes",
+)
 _LINK_LIFE = timedelta(minutes=10)
 
 

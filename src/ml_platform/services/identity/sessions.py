@@ -31,7 +31,7 @@ const say = (text) => { document.getElementById("state").textContent = text; };
 if (!code) { say("This link holds no code. Make a new one: mlops login --web"); }
 else fetch("/login", {method: "POST", headers: {"content-type": "application/json"},
                       body: JSON.stringify({code})}).then(async (answer) => {
-  if (answer.ok) location.replace("/mlflow/"); else say((await answer.json()).detail);
+  if (answer.ok) location.replace("/console/"); else say((await answer.json()).detail);
 }).catch(() => say("The platform did not answer."));
 """
 _SCRIPT_HASH = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
@@ -91,7 +91,7 @@ def sign_in(body: SignIn, request: Request, response: Response, components: Comp
         cookie,
         max_age=int(SESSION_LIFE.total_seconds()),
         httponly=True,
-        samesite="strict",
+        samesite="lax",  # a link in a message must open for who is signed in; changes need the CSRF header
         secure=request.url.scheme == "https",
         path="/",
     )

@@ -19,6 +19,7 @@ class TeamRow(Base):
     max_replicas: Mapped[int | None]
     max_cpu: Mapped[float | None]
     max_memory_mb: Mapped[int | None] = mapped_column(BigInteger)
+    session_idle_minutes: Mapped[int | None]
     created_at: Mapped[datetime]
 
 

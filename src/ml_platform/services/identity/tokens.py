@@ -45,13 +45,16 @@ class TokenAuthenticator:
                 source=source,
             )
 
-    def authenticate_session(self, cookie: str, *, team: str | None, source: str | None) -> Actor:
+    def authenticate_session(
+        self, cookie: str, *, team: str | None, source: str | None, background: bool = False
+    ) -> Actor:
+        """The actor of a browser session; what a page asks by itself (`background`) does not keep one alive."""
         now = self._clock()
         with self._database.read() as session:
             row = session.get(BrowserSessionRow, sha256_of(cookie))
             if row is None or row.ended_at is not None or row.expires_at <= now:
                 raise UnauthenticatedError("the session has ended", hint="open a new link: mlops login --web")
-            if row.last_seen_at + SESSION_IDLE <= now:
+            if row.last_seen_at + _idle(session, row) <= now:
                 raise UnauthenticatedError("the session timed out", hint="open a new link: mlops login --web")
             actor = self._actor(
                 session,
@@ -61,7 +64,7 @@ class TokenAuthenticator:
                 key=None,
                 source=source,
             )
-        if row.last_seen_at + _TOUCH_EVERY <= now:
+        if not background and row.last_seen_at + _TOUCH_EVERY <= now:
             self._touch(row.token_sha256, now)
         return actor
 
@@ -121,3 +124,13 @@ def _actor_of(
         narrowed=key is not None and key.roles is not None,
         source=source,
     )
+
+
+def _idle(session: Session, row: BrowserSessionRow) -> timedelta:
+    """How long a session may be unused: the shortest that any of its user's teams asks for.
+
+    One session serves all teams of its user, so that the strictest team's rule holds in each of them.
+    """
+    asked = [team.session_idle_minutes for _, team in IdentityRepository(session).teams_of(row.user_id)]
+    minutes = [each for each in asked if each is not None]
+    return min([SESSION_IDLE, *(timedelta(minutes=each) for each in minutes)])

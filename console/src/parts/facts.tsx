@@ -1,0 +1,27 @@
+/** Names and values, one below the other. */
+
+import { Fragment } from "react";
+import { DASH } from "./figures";
+
+export function Facts({ of }: { of: [name: string, value: React.ReactNode][] }) {
+  return (
+    <dl className="facts">
+      {of.map(([name, value]) => (
+        <Fragment key={name}>
+          <dt>{name}</dt>
+          <dd>{value ?? DASH}</dd>
+        </Fragment>
+      ))}
+    </dl>
+  );
+}
+
+/** Free-form JSON, as it is. Text only: whatever a name or tag holds, it is never markup. */
+export function Json({ of, label }: { of: unknown; label: string }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
+    <pre className="json" tabIndex={0} aria-label={label}>
+      {JSON.stringify(of, null, 2)}
+    </pre>
+  );
+}

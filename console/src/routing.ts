@@ -1,0 +1,33 @@
+/** The two routes that every screen stands below: the application, and a team. */
+
+import type { QueryClient } from "@tanstack/react-query";
+import { createRootRouteWithContext, createRoute, lazyRouteComponent, redirect } from "@tanstack/react-router";
+import { me } from "./api/me";
+import { actFor } from "./api/client";
+
+export const rootRoute = createRootRouteWithContext<{ client: QueryClient }>()({
+  component: lazyRouteComponent(() => import("./shell/Root"), "Root"),
+  errorComponent: lazyRouteComponent(() => import("./shell/Root"), "Broken"),
+  notFoundComponent: lazyRouteComponent(() => import("./shell/Root"), "NotFound"),
+});
+
+/** The address without a team leads to one's own. */
+export const startRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: "/",
+  beforeLoad: async ({ context }) => {
+    actFor(undefined);
+    const { team } = await context.client.fetchQuery(me(""));
+    throw redirect({ to: "/$team", params: { team }, replace: true });
+  },
+});
+
+export const teamRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: "$team",
+  beforeLoad: async ({ context, params }) => {
+    actFor(params.team);
+    await context.client.ensureQueryData(me(params.team));
+  },
+  component: lazyRouteComponent(() => import("./shell/Shell"), "Shell"),
+});

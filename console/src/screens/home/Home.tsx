@@ -1,0 +1,161 @@
+/** What needs somebody, how the endpoints do, and what changed: the page to open in the morning. */
+
+import { Group, SimpleGrid, Stack, Text } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { answer, api } from "../../api/client";
+import { CALM } from "../../api/live";
+import { me } from "../../api/me";
+import type { Schemas } from "../../api/types";
+import { Link, useTeam } from "../../parts/link";
+import { Page, Panel } from "../../parts/page";
+import { Empty, Loaded } from "../../parts/states";
+import { Status } from "../../parts/status";
+import { When } from "../../parts/when";
+import { Changes } from "./Changes";
+import { Endpoints } from "./Endpoints";
+import { Quota } from "./Quota";
+
+export function Home() {
+  const team = useTeam();
+  const { data: person } = useQuery(me(team));
+  const health = useQuery({
+    queryKey: [team, "health"],
+    queryFn: () => answer(api.GET("/health/ready")),
+    refetchInterval: CALM,
+  });
+  return (
+    <Page
+      title="Home"
+      about={
+        <Loaded query={health} lines={1}>
+          {(ready) => (
+            <Group gap="xs">
+              <Status of={ready.status} tone={ready.status === "ok" || ready.status === "ready" ? "good" : "bad"} />
+              <span>version {ready.version}</span>
+              <span>team {team}</span>
+            </Group>
+          )}
+        </Loaded>
+      }
+    >
+      <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="md">
+        <Stack gap="md">
+          <Needs team={team} />
+          <Quota team={team} />
+        </Stack>
+        {person?.permissions.includes("read_audit") && <Changes team={team} />}
+      </SimpleGrid>
+      <Endpoints team={team} />
+    </Page>
+  );
+}
+
+interface Need {
+  key: string;
+  what: React.ReactNode;
+  state: React.ReactNode;
+  at: string | null;
+}
+
+/** Everything that waits for a person, the most urgent first. */
+function Needs({ team }: { team: string }) {
+  const query = useQuery({ queryKey: [team, "needs"], queryFn: () => needs(team), refetchInterval: CALM });
+  return (
+    <Panel title="Needs attention" flush>
+      <Loaded query={query}>
+        {(found) =>
+          found.length === 0 ? (
+            <Empty title="Nothing waits for anybody">
+              Approvals, rollouts that stopped, alerts and overdue reviews appear here.
+            </Empty>
+          ) : (
+            <table className="table">
+              <tbody>
+                {found.map((need) => (
+                  <tr key={need.key} className="linked">
+                    <td>{need.state}</td>
+                    <td>{need.what}</td>
+                    <td className="number">
+                      <Text size="xs" c="dimmed" component="span">
+                        <When at={need.at} />
+                      </Text>
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          )
+        }
+      </Loaded>
+    </Panel>
+  );
+}
+
+async function needs(team: string): Promise<Need[]> {
+  const list = { limit: 50 };
+  const [approvals, alerts, deployments, models] = await Promise.all([
+    answer(api.GET("/api/v1/approvals", { params: { query: { ...list, status: "pending" } } })),
+    answer(api.GET("/api/v1/alerts", { params: { query: { ...list, status: "open" } } })),
+    answer(api.GET("/api/v1/deployments", { params: { query: list } })),
+    answer(api.GET("/api/v1/governance/models", { params: { query: list } })),
+  ]);
+  return [
+    ...alerts.items.map((alert) => alertNeed(alert)),
+    ...approvals.items.map((approval) => approvalNeed(team, approval)),
+    ...deployments.items.filter(stopped).map((deployment) => rolloutNeed(team, deployment)),
+    ...models.items.filter((model) => model.overdue).map((model) => reviewNeed(team, model)),
+  ];
+}
+
+function alertNeed(alert: Schemas["Alert"]): Need {
+  return {
+    key: alert.alert_id,
+    state: <Status of={alert.severity} />,
+    what: alert.title,
+    at: alert.last_seen_at,
+  };
+}
+
+function approvalNeed(team: string, approval: Schemas["Approval"]): Need {
+  return {
+    key: approval.approval_id,
+    state: <Status of="pending">approval</Status>,
+    what: (
+      <Link to="/$team/approvals/$approval" params={{ team, approval: approval.approval_id }}>
+        {approval.model_name}/{approval.model_version} to {approval.environment}, {approval.risk_level} risk
+      </Link>
+    ),
+    at: approval.created_at,
+  };
+}
+
+function stopped({ rollout_status: status }: Schemas["Deployment"]): boolean {
+  return status === "failed" || status === "rolled_back";
+}
+
+function rolloutNeed(team: string, deployment: Schemas["Deployment"]): Need {
+  const status = deployment.rollout_status ?? "failed";
+  return {
+    key: deployment.deployment_id,
+    state: <Status of={status} />,
+    what: (
+      <Link to="/$team/deployments/$deployment" params={{ team, deployment: deployment.deployment_id }}>
+        {deployment.environment}/{deployment.name}: {deployment.rollout_model_id ?? "its last rollout"}
+      </Link>
+    ),
+    at: deployment.updated_at,
+  };
+}
+
+function reviewNeed(team: string, model: Schemas["GovernedModel"]): Need {
+  return {
+    key: model.model_name,
+    state: <Status of="overdue">review overdue</Status>,
+    what: (
+      <Link to="/$team/models/$name" params={{ team, name: model.model_name }}>
+        {model.model_name}, owned by {model.owner}
+      </Link>
+    ),
+    at: model.review_due_at,
+  };
+}
