@@ -108,6 +108,14 @@ class DriftCheckSummary(ResponseModel):
     finished_at: datetime | None
 
 
+class Distribution(ResponseModel):
+    """The bins that were compared, in words, and the share of the rows in each; each side sums to 1."""
+
+    bins: list[str]
+    reference: list[float]
+    current: list[float]
+
+
 class FeatureDrift(ResponseModel):
     """A feature, or the prediction, against its reference; null where the data do not suffice."""
 
@@ -123,6 +131,7 @@ class FeatureDrift(ResponseModel):
     p_value: float | None = None
     effect_size: float | None = None
     missing_share: float | None = None
+    distribution: Distribution | None = Field(default=None, description="Null in reports of earlier versions")
 
 
 class ColumnQuality(ResponseModel):

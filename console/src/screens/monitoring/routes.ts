@@ -5,6 +5,8 @@ export const monitoringRoutes = [
   createRoute({
     getParentRoute: () => teamRoute,
     path: "monitoring",
+    validateSearch: (search: Record<string, unknown>): { deployment?: string } =>
+      typeof search.deployment === "string" ? { deployment: search.deployment } : {},
     component: lazyRouteComponent(() => import("./Monitoring"), "Monitoring"),
   }),
   createRoute({

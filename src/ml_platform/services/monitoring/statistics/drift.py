@@ -60,6 +60,15 @@ class DriftThresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """The bins that were compared, and the share of the rows in each; each side sums to 1."""
+
+    bins: tuple[str, ...]
+    reference: tuple[float, ...]
+    current: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureDrift:
     """A feature's measures; None where the data do not suffice.
 
@@ -78,6 +87,7 @@ class FeatureDrift:
     p_value: float | None = None
     effect_size: float | None = None
     missing_share: float | None = None
+    distribution: Distribution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +160,16 @@ def _judge(measured: _Measured, kl_p_value: float, limits: DriftThresholds) -> F
         p_value=test.p_value,
         effect_size=test.effect_size,
         missing_share=float(current[-1] / current.sum()),
+        distribution=_distribution(measured),
+    )
+
+
+def _distribution(measured: _Measured) -> Distribution:
+    def shares(counts: Counts) -> tuple[float, ...]:
+        return tuple((counts / counts.sum()).tolist())
+
+    return Distribution(
+        measured.profile.labels(), shares(measured.reference_bins), shares(measured.current_bins)
     )
 
 

@@ -76,6 +76,16 @@ class ColumnProfile:
             values = np.add.reduceat(values, [0, *(cut + 1 for cut in self.coarse)])
         return np.append(values, missing)
 
+    def labels(self) -> tuple[str, ...]:
+        """What each of those bins holds, in words and in the same order."""
+        if self.kind is Kind.CATEGORICAL:
+            return (*self.categories, "others", "missing")
+        cuts = [f"{self.cuts[index]:.6g}" for index in self.coarse]
+        if not cuts:
+            return ("all values", "missing")
+        between = (f"{low} to {high}" for low, high in itertools.pairwise(cuts))
+        return (f"below {cuts[0]}", *between, f"{cuts[-1]} or more", "missing")
+
 
 @dataclass(frozen=True, slots=True)
 class ReferenceProfile:
