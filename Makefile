@@ -5,6 +5,8 @@ SHELL := /bin/bash
 VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
+CONSOLE := src/ml_platform/server/static/console/index.html
+CONSOLE_SOURCES := $(shell find console/src console/public -type f ! -name schema.d.ts) console/index.html console/vite.config.ts console/package-lock.json docs/reference/openapi.json
 
 ifeq ($(shell uname -s)$(shell ldconfig -p 2>/dev/null | grep -c 'libgomp.so.1 '),Linux0)
 export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib/openmp:$(LD_LIBRARY_PATH)
@@ -18,7 +20,7 @@ ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform of their own, one after the other.
 WHOLE := tests/server/test_openapi_fuzz.py tests/server/test_bucket.py tests/server/test_audit_archive.py tests/services/policies tests/cli/test_policies.py tests/services/deployments/test_online_redis.py tests/e2e
 
-.PHONY: help setup bad-canary demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-overhead bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
+.PHONY: help setup bad-canary console demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-overhead bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -28,10 +30,16 @@ setup: $(READY) ## Create the environment from the lock file
 $(READY): pyproject.toml uv.lock scripts/setup.sh
 	@./scripts/setup.sh
 
-demo: $(READY) ## Start the platform and take the churn model from data to monitored production
+console: $(CONSOLE) ## Build the web console
+
+# Where no package registry has what the console is made of, everything else works, and says what is missing.
+$(CONSOLE): $(CONSOLE_SOURCES) | $(READY)
+	@./scripts/console.sh build || { [ $$? = 3 ] && echo "THE CONSOLE IS NOT BUILT: its packages could not be installed. Everything else works." >&2; }
+
+demo: $(READY) $(CONSOLE) ## Start the platform and take the churn model from data to monitored production
 	@$(RUN)/mlops demo
 
-test: $(READY) ## Run the whole suite
+test: $(READY) $(CONSOLE) ## Run the whole suite
 	@$(RUN)/python -m scripts.run_tests --processes 2 tests $(addprefix --ignore ,$(ALONE) $(WHOLE)) $(PYTEST_ARGS)
 	@$(RUN)/python -m scripts.run_tests --processes 2 $(ALONE) $(PYTEST_ARGS)
 	@$(RUN)/python -m scripts.run_tests $(WHOLE) $(PYTEST_ARGS)
@@ -71,10 +79,12 @@ check: $(READY) ## Lint, types, layers, lock file, generated files
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 	@$(RUN)/python -m scripts.generate --check
+	@./scripts/console.sh check || { [ $$? = 3 ] && echo "THE CONSOLE IS NOT CHECKED: its packages could not be installed" >&2; }
 
 fmt: $(READY) ## Format, and mend what the linter can mend
 	@$(RUN)/ruff check --fix --quiet . || true
 	@$(RUN)/ruff format --quiet .
+	@./scripts/console.sh fmt
 
 openapi: $(READY) ## Write the generated references anew
 	@$(RUN)/python -m scripts.generate

@@ -58,15 +58,22 @@ class Console:
             return self._file(request, path)
         nonce = secrets.token_urlsafe(16)
         text = page.content.decode().replace(_NONCE, nonce)
-        return HTMLResponse(text, headers={"content-security-policy": _policy(nonce), "cache-control": "no-store"})
+        return HTMLResponse(
+            text, headers={"content-security-policy": _policy(nonce), "cache-control": "no-store"}
+        )
 
     def _file(self, request: Request, path: str) -> Response:
         file = self._files.get(path)
         if file is None:
             return Response("there is no such file", status_code=404, media_type="text/plain")
-        headers = {"cache-control": _FOREVER if path.startswith("assets/") else "no-cache", "vary": "accept-encoding"}
+        headers = {
+            "cache-control": _FOREVER if path.startswith("assets/") else "no-cache",
+            "vary": "accept-encoding",
+        }
         if file.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(file.packed, media_type=file.media_type, headers={**headers, "content-encoding": "gzip"})
+            return Response(
+                file.packed, media_type=file.media_type, headers={**headers, "content-encoding": "gzip"}
+            )
         return Response(file.content, media_type=file.media_type, headers=headers)
 
 
