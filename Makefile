@@ -20,7 +20,7 @@ ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform of their own, one after the other.
 WHOLE := tests/server/test_openapi_fuzz.py tests/server/test_bucket.py tests/server/test_audit_archive.py tests/services/policies tests/cli/test_policies.py tests/services/deployments/test_online_redis.py tests/e2e
 
-.PHONY: help setup bad-canary console demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-overhead bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
+.PHONY: help setup bad-canary console screenshots demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-overhead bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ console: $(CONSOLE) ## Build the web console
 # Where no package registry has what the console is made of, everything else works, and says what is missing.
 $(CONSOLE): $(CONSOLE_SOURCES) | $(READY)
 	@./scripts/console.sh build || { [ $$? = 3 ] && echo "THE CONSOLE IS NOT BUILT: its packages could not be installed. Everything else works." >&2; }
+
+screenshots: $(READY) $(CONSOLE) ## Take the documents' pictures of the console anew
+	@CONSOLE_SCREENSHOTS=docs/images $(RUN)/python -m pytest tests/e2e/test_console.py -q -k "is_there"
 
 demo: $(READY) $(CONSOLE) ## Start the platform and take the churn model from data to monitored production
 	@$(RUN)/mlops demo

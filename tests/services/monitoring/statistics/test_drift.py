@@ -192,3 +192,35 @@ class TestAssess:
         assert [column.score for column in report.columns] == [1, 0]
         assert not report.columns[1].present
         assert assess(profile, count_window(profile, [])).score is None
+
+
+class TestDistributions:
+    def test_show_the_bins_that_were_compared_and_each_side_sums_to_one(self, churn, parquet):
+        profile = profile_reference([parquet(churn)])
+        drifted = churn.sample(2000, seed=1).with_columns(pl.lit("Month-to-month").alias("contract"))
+        report = check_window(profile, [parquet(drifted)]).drift
+        for each in report.features:
+            shown = each.distribution
+            assert len(shown.bins) == len(shown.reference) == len(shown.current)
+            assert len(set(shown.bins)) == len(shown.bins)
+            assert sum(shown.reference) == pytest.approx(1)
+            assert sum(shown.current) == pytest.approx(1)
+        contract = feature(report, "contract").distribution
+        now = dict(zip(contract.bins, contract.current, strict=True))
+        assert now["Month-to-month"] == 1
+        then = dict(zip(contract.bins, contract.reference, strict=True))
+        assert then["Two year"] == pytest.approx((churn["contract"] == "Two year").mean())
+        assert now["missing"] == then["missing"] == 0
+
+    def test_name_numeric_bins_by_their_limits(self, parquet):
+        profile = profile_reference([parquet({"x": list(range(2000))})])
+        shown = feature(check_window(profile, [parquet({"x": [5000] * 1500})]).drift, "x").distribution
+        assert shown.bins[0].startswith("below ")
+        assert shown.bins[-2].endswith(" or more")
+        assert shown.current[-2] == 1
+
+    def test_of_a_column_of_nulls_is_all_missing(self, parquet):
+        profile = profile_reference([parquet({"x": pl.Series([None] * 2000, dtype=pl.Float64)})])
+        nulls = parquet({"x": pl.Series([None] * 1500, dtype=pl.Float64)})
+        shown = feature(check_window(profile, [nulls]).drift, "x").distribution
+        assert (shown.bins[-1], shown.current[-1]) == ("missing", 1)
