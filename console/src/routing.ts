@@ -1,9 +1,14 @@
 /** The two routes that every screen stands below: the application, and a team. */
 
 import type { QueryClient } from "@tanstack/react-query";
-import { createRootRouteWithContext, createRoute, lazyRouteComponent, redirect } from "@tanstack/react-router";
-import { me } from "./api/me";
+import {
+  createRootRouteWithContext,
+  createRoute,
+  lazyRouteComponent,
+  redirect,
+} from "@tanstack/react-router";
 import { actFor } from "./api/client";
+import { me } from "./api/me";
 
 export const rootRoute = createRootRouteWithContext<{ client: QueryClient }>()({
   component: lazyRouteComponent(() => import("./shell/Root"), "Root"),

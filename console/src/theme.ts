@@ -10,7 +10,10 @@ export const theme = createTheme({
   defaultRadius: "md",
   cursorType: "pointer",
   fontSizes: { xs: "0.75rem", sm: "0.8125rem", md: "0.875rem", lg: "1rem", xl: "1.125rem" },
-  headings: { fontWeight: "620", sizes: { h1: { fontSize: "1.375rem" }, h2: { fontSize: "1.0625rem" }, h3: { fontSize: "0.9375rem" } } },
+  headings: {
+    fontWeight: "620",
+    sizes: { h1: { fontSize: "1.375rem" }, h2: { fontSize: "1.0625rem" }, h3: { fontSize: "0.9375rem" } },
+  },
   components: {
     Paper: { defaultProps: { withBorder: true, p: "md" } },
     Button: { defaultProps: { size: "xs" } },

@@ -19,7 +19,8 @@ export function usePages<T>(
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (last) => last.next_cursor ?? undefined,
     // Somebody who reads far down is not served by a list that moves: only the first page lives.
-    refetchInterval: (current) => (current.state.data && current.state.data.pages.length > 1 ? false : refetchInterval),
+    refetchInterval: (current) =>
+      current.state.data && current.state.data.pages.length > 1 ? false : refetchInterval,
   });
   return {
     rows: query.data?.pages.flatMap((each) => each.items),

@@ -4,8 +4,8 @@ import { Button, type ButtonProps, Group, Modal, Stack, Text, Textarea, Tooltip 
 import { notifications } from "@mantine/notifications";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import type { Permission } from "../api/types";
 import { useMay } from "../api/me";
+import type { Permission } from "../api/types";
 import { Failed } from "./states";
 
 interface Act extends ButtonProps {
@@ -35,7 +35,8 @@ export function ActButton({ children, needs, act, done, confirm, reason, ...butt
       await client.invalidateQueries();
     },
     onError: (error) => {
-      if (!confirm && !reason) notifications.show({ color: "red", title: "That did not work", message: error.message });
+      if (!confirm && !reason)
+        notifications.show({ color: "red", title: "That did not work", message: error.message });
     },
   });
   const ask = confirm || reason;
@@ -58,7 +59,13 @@ export function ActButton({ children, needs, act, done, confirm, reason, ...butt
           {children}
         </Button>
       </Tooltip>
-      <Modal opened={open} onClose={() => setOpen(false)} title={title} centered closeButtonProps={{ "aria-label": "Close" }}>
+      <Modal
+        opened={open}
+        onClose={() => setOpen(false)}
+        title={title}
+        centered
+        closeButtonProps={{ "aria-label": "Close" }}
+      >
         <Stack gap="sm">
           {confirm && (
             <Text size="sm" component="div">

@@ -11,7 +11,17 @@ import { CanvasRenderer } from "echarts/renderers";
 import { useEffect, useRef, useState } from "react";
 import { number } from "./figures";
 
-use([BarChart, LineChart, ScatterChart, GraphChart, GridComponent, LegendComponent, TooltipComponent, MarkLineComponent, CanvasRenderer]);
+use([
+  BarChart,
+  LineChart,
+  ScatterChart,
+  GraphChart,
+  GridComponent,
+  LegendComponent,
+  TooltipComponent,
+  MarkLineComponent,
+  CanvasRenderer,
+]);
 
 const PALETTE = {
   light: ["#3b5bdb", "#c2530b", "#0b7a75", "#9c36b5", "#5c6b00", "#b3325f"],
@@ -67,7 +77,12 @@ export function Chart({
       {figures && (
         <>
           <div>
-            <Button variant="subtle" size="compact-xs" aria-expanded={asTable} onClick={() => setAsTable(!asTable)}>
+            <Button
+              variant="subtle"
+              size="compact-xs"
+              aria-expanded={asTable}
+              onClick={() => setAsTable(!asTable)}
+            >
               {asTable ? "Hide the figures" : "Show the figures"}
             </Button>
           </div>
@@ -80,8 +95,12 @@ export function Chart({
 
 function FigureTable({ label, figures }: { label: string; figures: Figures }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
-    <section className="table-frame" aria-label={`${label}: figures`} tabIndex={0} style={{ maxHeight: "16rem" }}>
+    <section
+      className="table-frame"
+      aria-label={`${label}: figures`}
+      tabIndex={0}
+      style={{ maxHeight: "16rem" }}
+    >
       <table className="table">
         <thead>
           <tr>
@@ -96,7 +115,9 @@ function FigureTable({ label, figures }: { label: string; figures: Figures }) {
           {figures.rows.map((row) => (
             <tr key={String(row[0])}>
               {row.map((cell, column) => (
-                <td key={figures.columns[column]}>{typeof cell === "number" ? number(cell) : (cell ?? "–")}</td>
+                <td key={figures.columns[column]}>
+                  {typeof cell === "number" ? number(cell) : (cell ?? "–")}
+                </td>
               ))}
             </tr>
           ))}

@@ -19,9 +19,8 @@ export function Facts({ of }: { of: [name: string, value: React.ReactNode][] }) 
 /** Free-form JSON, as it is. Text only: whatever a name or tag holds, it is never markup. */
 export function Json({ of, label }: { of: unknown; label: string }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
-    <pre className="json" tabIndex={0} aria-label={label}>
-      {JSON.stringify(of, null, 2)}
-    </pre>
+    <section className="json" tabIndex={0} aria-label={label}>
+      <pre>{JSON.stringify(of, null, 2)}</pre>
+    </section>
   );
 }

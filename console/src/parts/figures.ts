@@ -34,7 +34,12 @@ export function span(from: string | null | undefined, to?: string | null, now = 
 
 /** "3 minutes", from seconds. */
 export function roughly(seconds: number): string {
-  const steps: [number, string][] = [[86_400, "day"], [3_600, "hour"], [60, "minute"], [1, "second"]];
+  const steps: [number, string][] = [
+    [86_400, "day"],
+    [3_600, "hour"],
+    [60, "minute"],
+    [1, "second"],
+  ];
   const [size, unit] = steps.find(([each]) => seconds >= each) ?? [1, "second"];
   const count = Math.floor(seconds / size);
   return `${count} ${unit}${count === 1 ? "" : "s"}`;

@@ -26,7 +26,11 @@ export function Page({
     <Stack gap="md">
       <Group justify="space-between" align="flex-end" gap="sm">
         <Stack gap={2} miw={0}>
-          {trail && <Breadcrumbs fz="sm" separatorMargin={6}>{trail}</Breadcrumbs>}
+          {trail && (
+            <Breadcrumbs fz="sm" separatorMargin={6}>
+              {trail}
+            </Breadcrumbs>
+          )}
           <Title order={1} ref={heading} tabIndex={-1} style={{ overflowWrap: "anywhere" }}>
             {title}
           </Title>
@@ -64,7 +68,13 @@ export function Panel({
           {actions}
         </Group>
       )}
-      {flush ? children : <Stack p="md" gap="sm">{children}</Stack>}
+      {flush ? (
+        children
+      ) : (
+        <Stack p="md" gap="sm">
+          {children}
+        </Stack>
+      )}
     </Paper>
   );
 }

@@ -38,7 +38,11 @@ export function Failed({ error, again }: { error: unknown; again?: () => void })
             Request <Code>{problem.requestId}</Code>
           </Text>
         )}
-        {again && <Button variant="default" onClick={again}>Try again</Button>}
+        {again && (
+          <Button variant="default" onClick={again}>
+            Try again
+          </Button>
+        )}
       </Stack>
     </Alert>
   );

@@ -32,7 +32,11 @@ const VIRTUAL_FROM = 60;
 export function Table<T>({ label, columns, rows, id, empty, more }: Props<T>) {
   const [order, setOrder] = useState<{ column: string; down: boolean } | null>(null);
   const frame = useRef<HTMLDivElement>(null);
-  const sorted = sort(rows, columns.find((column) => column.name === order?.column)?.by, order?.down ?? false);
+  const sorted = sort(
+    rows,
+    columns.find((column) => column.name === order?.column)?.by,
+    order?.down ?? false,
+  );
   const virtual = rows.length > VIRTUAL_FROM;
   const virtualizer = useVirtualizer({
     count: sorted.length,
@@ -64,7 +68,6 @@ export function Table<T>({ label, columns, rows, id, empty, more }: Props<T>) {
       ref={frame}
       aria-label={label}
       style={virtual ? { maxHeight: "70vh" } : undefined}
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
       tabIndex={0}
     >
       <table className={virtual ? "table sticky" : "table"} aria-rowcount={more?.has ? -1 : rows.length + 1}>
@@ -82,7 +85,13 @@ export function Table<T>({ label, columns, rows, id, empty, more }: Props<T>) {
             ? shown.map(({ index, key }) => {
                 const row = sorted[index] as T;
                 return (
-                  <tr key={key} className="linked" data-index={index} aria-rowindex={index + 2} ref={virtualizer.measureElement}>
+                  <tr
+                    key={key}
+                    className="linked"
+                    data-index={index}
+                    aria-rowindex={index + 2}
+                    ref={virtualizer.measureElement}
+                  >
                     {line(row)}
                   </tr>
                 );
@@ -150,7 +159,10 @@ function sort<T>(rows: readonly T[], by: Column<T>["by"], down: boolean): readon
   return [...rows].sort((a, b) => {
     const [left, right] = [by(a), by(b)];
     if (!known(left) || !known(right)) return Number(known(right)) - Number(known(left)); // unknown comes last
-    const way = typeof left === "number" && typeof right === "number" ? left - right : String(left).localeCompare(String(right));
+    const way =
+      typeof left === "number" && typeof right === "number"
+        ? left - right
+        : String(left).localeCompare(String(right));
     return down ? -way : way;
   });
 }

@@ -38,9 +38,35 @@ export function Commands({ team }: { team: string }) {
       nothingFound="Nothing of that name in this team"
       limit={12}
       highlightQuery
-      searchProps={{ placeholder: "Where to?", leftSection: <IconSearch size={16} aria-hidden />, "aria-label": "Where to?" }}
+      searchProps={{
+        placeholder: "Where to?",
+        leftSection: <IconSearch size={16} aria-hidden />,
+        "aria-label": "Where to?",
+      }}
       actions={[
         { group: "Places", actions: places },
+        {
+          group: "Models",
+          actions: (things.data?.models ?? []).map(({ name }) => ({
+            id: `model ${name}`,
+            label: name,
+            description: "Registered model",
+            leftSection: <IconCube size={16} aria-hidden />,
+            onClick: () => navigate({ to: "/$team/models/$name", params: { team, name } }),
+          })),
+        },
+        {
+          group: "Deployments",
+          actions: (things.data?.deployments ?? []).map(
+            ({ deployment_id: deployment, environment, name }) => ({
+              id: deployment,
+              label: `${environment}/${name}`,
+              description: "Deployment",
+              leftSection: <IconCloudUp size={16} aria-hidden />,
+              onClick: () => navigate({ to: "/$team/deployments/$deployment", params: { team, deployment } }),
+            }),
+          ),
+        },
       ]}
     />
   );

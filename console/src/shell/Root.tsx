@@ -13,8 +13,8 @@ export function NotFound() {
   return (
     <Notice title="There is no such page">
       <Text>
-        The address may be mistyped, or what it showed is gone. <Anchor href="/console/">Go to the start</Anchor>, or
-        press <Code>Ctrl K</Code> there to find it.
+        The address may be mistyped, or what it showed is gone.{" "}
+        <Anchor href="/console/">Go to the start</Anchor>, or press <Code>Ctrl K</Code> there to find it.
       </Text>
     </Notice>
   );
@@ -34,8 +34,8 @@ export function SignedOut() {
   return (
     <Notice title="Sign in">
       <Text>
-        You are not signed in, or your session has ended. Run <Code>mlops login --web</Code> in a terminal and open the
-        link that it prints; it works once. Then come back to this page.
+        You are not signed in, or your session has ended. Run <Code>mlops login --web</Code> in a terminal and
+        open the link that it prints; it works once. Then come back to this page.
       </Text>
     </Notice>
   );

@@ -29,9 +29,10 @@ import { PLACES } from "./places";
 import { SignedOut } from "./Root";
 
 const NavigationLink = createLink(
-  forwardRef<HTMLAnchorElement, { label: string; icon: React.ReactNode } & AnchorHTMLAttributes<HTMLAnchorElement>>(
-    ({ icon, ...props }, ref) => <NavLink ref={ref} component="a" leftSection={icon} {...props} />,
-  ),
+  forwardRef<
+    HTMLAnchorElement,
+    { label: string; icon: React.ReactNode } & Omit<AnchorHTMLAttributes<HTMLAnchorElement>, "onChange">
+  >(({ icon, ...props }, ref) => <NavLink ref={ref} component="a" leftSection={icon} {...props} />),
 );
 
 export function Shell() {
@@ -43,13 +44,24 @@ export function Shell() {
   useEffect(close, [path, close]);
   if (ended) return <SignedOut />;
   return (
-    <AppShell header={{ height: 48 }} navbar={{ width: 208, breakpoint: "sm", collapsed: { mobile: !open } }} padding="md">
+    <AppShell
+      header={{ height: 48 }}
+      navbar={{ width: 208, breakpoint: "sm", collapsed: { mobile: !open } }}
+      padding="md"
+    >
       <a className="skip" href="#content">
         Skip to the content
       </a>
       <AppShell.Header>
         <Group h="100%" px="sm" gap="sm" wrap="nowrap">
-          <Burger opened={open} onClick={toggle} hiddenFrom="sm" size="sm" aria-label="Navigation" aria-expanded={open} />
+          <Burger
+            opened={open}
+            onClick={toggle}
+            hiddenFrom="sm"
+            size="sm"
+            aria-label="Navigation"
+            aria-expanded={open}
+          />
           <Text fw={650} visibleFrom="sm" w={172}>
             ML Platform
           </Text>
@@ -134,7 +146,8 @@ function Find() {
 function Scheme() {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   const dark =
-    colorScheme === "dark" || (colorScheme === "auto" && window.matchMedia("(prefers-color-scheme: dark)").matches);
+    colorScheme === "dark" ||
+    (colorScheme === "auto" && window.matchMedia("(prefers-color-scheme: dark)").matches);
   return (
     <Tooltip label={dark ? "Light colours" : "Dark colours"}>
       <ActionIcon

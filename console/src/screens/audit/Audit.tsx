@@ -25,7 +25,10 @@ export function Audit() {
     answer(api.GET("/api/v1/audit/events", { params: { query: { limit: 200, cursor, ...filters } } })),
   );
   return (
-    <Page title="Audit" about="Every change, in the transaction that made it, in a chain that cannot be rewritten unseen.">
+    <Page
+      title="Audit"
+      about="Every change, in the transaction that made it, in a chain that cannot be rewritten unseen."
+    >
       <Integrity team={team} />
       <Search team={team} filters={filters} key={JSON.stringify(filters)} />
       <Panel title="Events" flush>
@@ -39,7 +42,12 @@ export function Audit() {
               name: "No.",
               number: true,
               cell: (event) => (
-                <button type="button" className="as-link" aria-label={`Event ${event.sequence}`} onClick={() => setOpen(event)}>
+                <button
+                  type="button"
+                  className="as-link"
+                  aria-label={`Event ${event.sequence}`}
+                  onClick={() => setOpen(event)}
+                >
                   {event.sequence}
                 </button>
               ),
@@ -52,7 +60,9 @@ export function Audit() {
           ]}
         />
       </Panel>
-      <Collapse expanded={open !== null}>{open && <Details event={open} close={() => setOpen(null)} />}</Collapse>
+      <Collapse expanded={open !== null}>
+        {open && <Details event={open} close={() => setOpen(null)} />}
+      </Collapse>
     </Page>
   );
 }
@@ -87,7 +97,10 @@ function Search({ team, filters }: { team: string; filters: Filters }) {
           {field("since", "Since", "2026-01-31T00:00:00Z")}
           {field("until", "Until", "2026-02-01T00:00:00Z")}
           <Button type="submit">Search</Button>
-          <Button variant="default" onClick={() => navigate({ to: "/$team/audit", params: { team }, search: {} })}>
+          <Button
+            variant="default"
+            onClick={() => navigate({ to: "/$team/audit", params: { team }, search: {} })}
+          >
             Clear
           </Button>
         </Group>
@@ -116,7 +129,10 @@ function Details({ event, close }: { event: Event; close: () => void }) {
             ["Hash", event.hash],
           ]}
         />
-        <Json of={{ before: event.before, after: event.after, context: event.context }} label="Before, after and context" />
+        <Json
+          of={{ before: event.before, after: event.after, context: event.context }}
+          label="Before, after and context"
+        />
       </Stack>
     </Panel>
   );

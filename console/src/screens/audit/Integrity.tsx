@@ -10,7 +10,10 @@ import { When } from "../../parts/when";
 /** The chain checked now, the write-once archive, and the export to check elsewhere. */
 export function Integrity({ team }: { team: string }) {
   const verify = useMutation({ mutationFn: () => answer(api.GET("/api/v1/audit/verify")) });
-  const archive = useQuery({ queryKey: [team, "audit-archive"], queryFn: () => answer(api.GET("/api/v1/audit/archive")) });
+  const archive = useQuery({
+    queryKey: [team, "audit-archive"],
+    queryFn: () => answer(api.GET("/api/v1/audit/archive")),
+  });
   const found = verify.data;
   return (
     <Panel
@@ -29,8 +32,10 @@ export function Integrity({ team }: { team: string }) {
       <Stack gap="xs" aria-live="polite">
         {found && (
           <Text size="sm">
-            <Status of={found.verified ? "ok" : "failed"}>{found.verified ? "intact" : "tampered with"}</Status>:{" "}
-            {number(found.events)} events and {number(found.checkpoints)} signed checkpoints were read
+            <Status of={found.verified ? "ok" : "failed"}>
+              {found.verified ? "intact" : "tampered with"}
+            </Status>
+            : {number(found.events)} events and {number(found.checkpoints)} signed checkpoints were read
             {found.findings.length > 0 && `; ${found.findings.length} findings`}.
           </Text>
         )}
@@ -46,7 +51,8 @@ export function Integrity({ team }: { team: string }) {
             {archive.data.location && (
               <>
                 {" "}
-                at {archive.data.location}, {number(archive.data.archived)} events kept, last <When at={archive.data.archived_at} />
+                at {archive.data.location}, {number(archive.data.archived)} events kept, last{" "}
+                <When at={archive.data.archived_at} />
                 {archive.data.backlog_events > 0 && `, ${roughly(archive.data.backlog_seconds)} behind`}
               </>
             )}

@@ -51,7 +51,8 @@ export function Endpoints({ team }: { team: string }) {
             id={(each) => each.deployment_id}
             empty={
               <Empty title="Nothing is deployed yet">
-                Choose a version under Models and deploy it, or: mlops deploy --model NAME --environment staging
+                Choose a version under Models and deploy it, or: mlops deploy --model NAME --environment
+                staging
               </Empty>
             }
             columns={[

@@ -30,7 +30,10 @@ export function Home() {
         <Loaded query={health} lines={1}>
           {(ready) => (
             <Group gap="xs">
-              <Status of={ready.status} tone={ready.status === "ok" || ready.status === "ready" ? "good" : "bad"} />
+              <Status
+                of={ready.status}
+                tone={ready.status === "ok" || ready.status === "ready" ? "good" : "bad"}
+              />
               <span>version {ready.version}</span>
               <span>team {team}</span>
             </Group>

@@ -39,7 +39,12 @@ export function Alert() {
                     reason="optional"
                     done="Acknowledged"
                     act={(note) =>
-                      answer(api.POST("/api/v1/alerts/{alert_id}/acknowledge", { ...path, body: { note: note || null } }))
+                      answer(
+                        api.POST("/api/v1/alerts/{alert_id}/acknowledge", {
+                          ...path,
+                          body: { note: note || null },
+                        }),
+                      )
                     }
                   >
                     Acknowledge
@@ -49,7 +54,12 @@ export function Alert() {
                   reason="optional"
                   done="Resolved"
                   act={(note) =>
-                    answer(api.POST("/api/v1/alerts/{alert_id}/resolve", { ...path, body: { note: note || null } }))
+                    answer(
+                      api.POST("/api/v1/alerts/{alert_id}/resolve", {
+                        ...path,
+                        body: { note: note || null },
+                      }),
+                    )
                   }
                 >
                   Resolve

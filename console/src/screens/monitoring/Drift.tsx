@@ -24,7 +24,11 @@ export function Drift({ team, id }: { team: string; id: string }) {
   const checks = useQuery({
     queryKey: [team, "deployments", id, "drift"],
     queryFn: () =>
-      answer(api.GET("/api/v1/deployments/{deployment_id}/drift/checks", { params: { path, query: { limit: 50 } } })),
+      answer(
+        api.GET("/api/v1/deployments/{deployment_id}/drift/checks", {
+          params: { path, query: { limit: 50 } },
+        }),
+      ),
     refetchInterval: ({ state }) => (state.data?.items.some(moves) ? LIVE : CALM),
   });
   const chosen = asked ?? checks.data?.items.find((check) => check.status === "succeeded")?.check_id ?? null;
@@ -47,7 +51,9 @@ export function Drift({ team, id }: { team: string; id: string }) {
           <ActButton
             needs="deploy_staging"
             done="The check was started"
-            act={() => answer(api.POST("/api/v1/deployments/{deployment_id}/drift/check", { params: { path } }))}
+            act={() =>
+              answer(api.POST("/api/v1/deployments/{deployment_id}/drift/check", { params: { path } }))
+            }
           >
             Check now
           </ActButton>
@@ -57,7 +63,9 @@ export function Drift({ team, id }: { team: string; id: string }) {
       <Loaded query={checks}>
         {({ items }) =>
           items.length === 0 ? (
-            <Empty title="Not checked yet">A check compares the logged predictions with what the model was made from.</Empty>
+            <Empty title="Not checked yet">
+              A check compares the logged predictions with what the model was made from.
+            </Empty>
           ) : chosen ? (
             <Report team={team} id={id} check={chosen} />
           ) : (
@@ -95,7 +103,10 @@ function Report({ team, id, check }: { team: string; id: string; check: string }
 
 function Findings({ report }: { report: Check }) {
   const [picked, setPicked] = useState<string | null>(null);
-  const features = useMemo(() => [...report.features].sort((a, b) => (b.psi ?? -1) - (a.psi ?? -1)), [report]);
+  const features = useMemo(
+    () => [...report.features].sort((a, b) => (b.psi ?? -1) - (a.psi ?? -1)),
+    [report],
+  );
   const feature = features.find((each) => each.name === picked) ?? features[0];
   return (
     <Stack gap="md">
@@ -120,17 +131,42 @@ function Findings({ report }: { report: Check }) {
             name: "Feature",
             by: (each) => each.name,
             cell: (each) => (
-              <button type="button" className="as-link" aria-pressed={each === feature} onClick={() => setPicked(each.name)}>
+              <button
+                type="button"
+                className="as-link"
+                aria-pressed={each === feature}
+                onClick={() => setPicked(each.name)}
+              >
                 {each.name}
               </button>
             ),
           },
           { name: "Verdict", cell: (each) => <Status of={each.verdict} />, by: (each) => each.verdict },
           { name: "PSI", number: true, cell: (each) => number(each.psi), by: (each) => each.psi },
-          { name: "JS distance", number: true, cell: (each) => number(each.js_distance), by: (each) => each.js_distance },
-          { name: "KL", number: true, cell: (each) => number(each.kl_divergence), by: (each) => each.kl_divergence },
-          { name: "KL p", number: true, cell: (each) => number(each.kl_p_value), by: (each) => each.kl_p_value },
-          { name: "Missing", number: true, cell: (each) => percent(each.missing_share), by: (each) => each.missing_share },
+          {
+            name: "JS distance",
+            number: true,
+            cell: (each) => number(each.js_distance),
+            by: (each) => each.js_distance,
+          },
+          {
+            name: "KL",
+            number: true,
+            cell: (each) => number(each.kl_divergence),
+            by: (each) => each.kl_divergence,
+          },
+          {
+            name: "KL p",
+            number: true,
+            cell: (each) => number(each.kl_p_value),
+            by: (each) => each.kl_p_value,
+          },
+          {
+            name: "Missing",
+            number: true,
+            cell: (each) => percent(each.missing_share),
+            by: (each) => each.missing_share,
+          },
           { name: "Because", cell: (each) => each.reasons.join("; ") },
         ]}
       />

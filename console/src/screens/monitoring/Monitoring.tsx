@@ -21,7 +21,10 @@ export function Monitoring() {
     refetchInterval: CALM,
   });
   return (
-    <Page title="Monitoring" about="Drift, data quality and live quality by endpoint; alerts and what followed from them.">
+    <Page
+      title="Monitoring"
+      about="Drift, data quality and live quality by endpoint; alerts and what followed from them."
+    >
       <Alerts team={team} />
       <Loaded query={query}>
         {({ items }) => {
@@ -33,7 +36,10 @@ export function Monitoring() {
               </Empty>
             </Panel>
           ) : (
-            <OfDeployment team={team} choices={live.map((each) => [each.deployment_id, `${each.environment}/${each.name}`])} />
+            <OfDeployment
+              team={team}
+              choices={live.map((each) => [each.deployment_id, `${each.environment}/${each.name}`])}
+            />
           );
         }}
       </Loaded>
@@ -56,7 +62,13 @@ function OfDeployment({ team, choices }: { team: string; choices: [id: string, n
         allowDeselect={false}
         searchable={choices.length > 8}
         onChange={(value) =>
-          value && navigate({ to: "/$team/monitoring", params: { team }, search: { deployment: value }, replace: true })
+          value &&
+          navigate({
+            to: "/$team/monitoring",
+            params: { team },
+            search: { deployment: value },
+            replace: true,
+          })
         }
       />
       <Drift team={team} id={id} key={id} />

@@ -24,7 +24,8 @@ export function Quality({ team, id }: { team: string; id: string }) {
         {(quality) => (
           <Stack gap="xs">
             <Text size="sm">
-              {number(quality.labels)} labels, {number(quality.matched)} of them belong to a logged prediction.
+              {number(quality.labels)} labels, {number(quality.matched)} of them belong to a logged
+              prediction.
             </Text>
             <Table
               label="Quality by revision"

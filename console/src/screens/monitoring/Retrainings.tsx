@@ -26,7 +26,11 @@ export function Retrainings({ team, id }: { team: string; id: string }) {
         label="Retrainings"
         pages={pages}
         id={(each) => each.retraining_id}
-        empty={<Empty title="Nothing was retrained">Drift starts a retraining, at most once a day by default.</Empty>}
+        empty={
+          <Empty title="Nothing was retrained">
+            Drift starts a retraining, at most once a day by default.
+          </Empty>
+        }
         columns={[
           { name: "State", cell: (each) => <Status of={each.status} /> },
           {

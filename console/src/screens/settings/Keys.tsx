@@ -35,7 +35,10 @@ export function Keys({ team }: { team: string }) {
         columns={[
           { name: "Key", cell: (key) => key.name },
           { name: "Of", cell: (key) => key.user_name },
-          { name: "State", cell: (key) => <Status of={stateOf(key)} tone={stateOf(key) === "valid" ? "good" : "quiet"} /> },
+          {
+            name: "State",
+            cell: (key) => <Status of={stateOf(key)} tone={stateOf(key) === "valid" ? "good" : "quiet"} />,
+          },
           { name: "Ends", cell: (key) => (key.expires_at ? <When at={key.expires_at} /> : "never") },
           {
             name: "Revoke",
@@ -75,14 +78,18 @@ function Maker({ team, close }: { team: string; close: () => void }) {
   const [days, setDays] = useState<number | string>(90);
   const make = useMutation({
     mutationFn: () =>
-      answer(api.POST("/api/v1/keys", { body: { name, expires_in_days: typeof days === "number" ? days : null } })),
+      answer(
+        api.POST("/api/v1/keys", { body: { name, expires_in_days: typeof days === "number" ? days : null } }),
+      ),
     onSuccess: () => client.invalidateQueries({ queryKey: [team, "keys"] }),
   });
   return (
     <Modal opened onClose={close} title="New key" centered closeButtonProps={{ "aria-label": "Close" }}>
       {make.data ? (
         <Stack gap="sm">
-          <Text size="sm">This is the only time that the key is shown. Keep it where only your program can read it.</Text>
+          <Text size="sm">
+            This is the only time that the key is shown. Keep it where only your program can read it.
+          </Text>
           <Code block>{make.data.token}</Code>
           <Group justify="flex-end">
             <CopyButton value={make.data.token}>
@@ -110,7 +117,14 @@ function Maker({ team, close }: { team: string; close: () => void }) {
               value={name}
               onChange={(event) => setName(event.currentTarget.value)}
             />
-            <NumberInput label="Days until it ends" description="Empty: it does not end" min={1} max={3650} value={days} onChange={setDays} />
+            <NumberInput
+              label="Days until it ends"
+              description="Empty: it does not end"
+              min={1}
+              max={3650}
+              value={days}
+              onChange={setDays}
+            />
             {make.error && <Failed error={make.error} />}
             <Group justify="flex-end">
               <Button variant="default" onClick={close}>

@@ -35,7 +35,9 @@ export function Members({ team }: { team: string }) {
   const may = useMay("manage_team");
   const [editing, setEditing] = useState<{ user: string; roles: Role[] } | null>(null);
   const pages = usePages([team, "members"], (cursor) =>
-    answer(api.GET("/api/v1/teams/{team}/members", { params: { path: { team }, query: { limit: 200, cursor } } })),
+    answer(
+      api.GET("/api/v1/teams/{team}/members", { params: { path: { team }, query: { limit: 200, cursor } } }),
+    ),
   );
   return (
     <Panel
@@ -78,20 +80,36 @@ export function Members({ team }: { team: string }) {
   );
 }
 
-function Editor({ team, start, close }: { team: string; start: { user: string; roles: Role[] }; close: () => void }) {
+function Editor({
+  team,
+  start,
+  close,
+}: {
+  team: string;
+  start: { user: string; roles: Role[] };
+  close: () => void;
+}) {
   const client = useQueryClient();
   const [user, setUser] = useState(start.user);
   const [roles, setRoles] = useState<Role[]>(start.roles);
   const save = useMutation({
     mutationFn: () =>
-      answer(api.PUT("/api/v1/teams/{team}/members/{user}", { params: { path: { team, user } }, body: { roles } })),
+      answer(
+        api.PUT("/api/v1/teams/{team}/members/{user}", { params: { path: { team, user } }, body: { roles } }),
+      ),
     onSuccess: async () => {
       await client.invalidateQueries({ queryKey: [team, "members"] });
       close();
     },
   });
   return (
-    <Modal opened onClose={close} title={start.user || "Add a member"} centered closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal
+      opened
+      onClose={close}
+      title={start.user || "Add a member"}
+      centered
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
       <form
         onSubmit={(event) => {
           event.preventDefault();

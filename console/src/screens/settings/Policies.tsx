@@ -7,7 +7,10 @@ import { Table } from "../../parts/table";
 
 /** The Cedar policies in force: the platform's own, and the organisation's beside them. */
 export function Policies({ team }: { team: string }) {
-  const query = useQuery({ queryKey: [team, "policies"], queryFn: () => answer(api.GET("/api/v1/policies")) });
+  const query = useQuery({
+    queryKey: [team, "policies"],
+    queryFn: () => answer(api.GET("/api/v1/policies")),
+  });
   return (
     <Panel title="Policies in force" flush>
       <Loaded query={query}>
@@ -21,7 +24,9 @@ export function Policies({ team }: { team: string }) {
               { name: "From", cell: (policy) => policy.origin, by: (policy) => policy.origin },
               {
                 name: "Effect",
-                cell: (policy) => <Status of={policy.effect} tone={policy.effect === "permit" ? "good" : "warn"} />,
+                cell: (policy) => (
+                  <Status of={policy.effect} tone={policy.effect === "permit" ? "good" : "warn"} />
+                ),
                 by: (policy) => policy.effect,
               },
               { name: "Actions", cell: (policy) => policy.actions?.join(", ") ?? "all" },

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { answer, api } from "../../api/client";
-import { number } from "../../parts/figures";
 import { Facts } from "../../parts/facts";
+import { number } from "../../parts/figures";
 import { Panel } from "../../parts/page";
 import { Empty, Loaded } from "../../parts/states";
 

@@ -290,6 +290,7 @@ def upgrade() -> None:
         sa.Column("max_replicas", sa.Integer(), nullable=True),
         sa.Column("max_cpu", sa.Double(), nullable=True),
         sa.Column("max_memory_mb", sa.BigInteger(), nullable=True),
+        sa.Column("session_idle_minutes", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_teams")),
         sa.UniqueConstraint("name", name=op.f("uq_teams_name")),
