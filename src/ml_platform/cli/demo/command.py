@@ -28,6 +28,7 @@ def demo(home: Home = None, output: Output = Format.TABLE) -> None:
         [
             "",
             f"The platform runs on in the background; its state is in {started['home']}.",
+            f"  Console          {started['console']}",
             f"  API docs         {started['docs']}",
             f"  MLflow's screens {started['mlflow']}",
             f"  Sign in (once)   {started['sign_in']}",

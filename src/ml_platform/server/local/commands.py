@@ -63,6 +63,7 @@ def up(settings: Settings, say: Say) -> dict[str, Any]:
         "status": "running",
         "home": str(settings.home),
         "api": settings.api_url,
+        "console": f"{settings.api_url}/console/",
         "docs": f"{settings.api_url}/docs",
         "mlflow": f"{settings.api_url}/mlflow/",
         "inference": settings.inference_url,
