@@ -305,6 +305,7 @@ class Answer:
     body: Any
     milliseconds: float
     revision_id: str | None = None
+    request_id: str | None = None
 
 
 class InferencePlane(Protocol):
@@ -328,10 +329,11 @@ class InferencePlane(Protocol):
         instances: Sequence[Any],
         *,
         token: str,
-        revision_id: str,
+        revision_id: str | None,
         timeout: float,
+        parameters: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """One request to the real endpoint, answered by this revision whatever its weight."""
+        """One request to the real endpoint, answered by this revision whatever its weight, or as traffic goes."""
         ...
 
     def explain(
@@ -342,8 +344,9 @@ class InferencePlane(Protocol):
         instances: Sequence[Any],
         *,
         token: str,
-        revision_id: str,
+        revision_id: str | None,
         timeout: float,
+        parameters: Mapping[str, Any] | None = None,
     ) -> Answer:
         """The same, asked why."""
         ...
