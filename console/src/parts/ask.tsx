@@ -25,7 +25,17 @@ interface Act extends ButtonProps {
   barred?: string;
 }
 
-export function ActButton({ children, needs, act, done, confirm, reason, longest = 2000, barred, ...button }: Act) {
+export function ActButton({
+  children,
+  needs,
+  act,
+  done,
+  confirm,
+  reason,
+  longest = 2000,
+  barred,
+  ...button
+}: Act) {
   const may = useMay(needs);
   const client = useQueryClient();
   const [open, setOpen] = useState(false);

@@ -50,10 +50,9 @@ export function Copyable({ children, label }: { children: string; label: string 
 export function Code({ children, label }: { children: string; label: string }) {
   return (
     <div className="code">
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-      <pre className="json" tabIndex={0} aria-label={label}>
-        {children}
-      </pre>
+      <section className="json" tabIndex={0} aria-label={label}>
+        <pre>{children}</pre>
+      </section>
       <div className="code-copy">
         <Copy what={children} label={`Copy ${label}`} />
       </div>

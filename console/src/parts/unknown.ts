@@ -32,7 +32,9 @@ export function line(value: unknown): string {
   if (typeof value === "string") return value;
   if (Array.isArray(value)) return value.length === 0 ? "none" : value.map(line).join(", ");
   const entries = Object.entries(bag(value));
-  return entries.length === 0 ? "none" : entries.map(([name, item]) => `${words(name)} ${line(item)}`).join(", ");
+  return entries.length === 0
+    ? "none"
+    : entries.map(([name, item]) => `${words(name)} ${line(item)}`).join(", ");
 }
 
 /** `smoke_test` as "smoke test". */

@@ -5,7 +5,11 @@ import { ActButton } from "../../parts/ask";
 import { changing, type Deployment } from "./api";
 
 /** While a canary runs: take it, hold it, or let it go on. */
-export function CanaryActions({ of }: { of: Pick<Deployment, "deployment_id" | "environment" | "rollout_paused" | "rollout_model_id"> }) {
+export function CanaryActions({
+  of,
+}: {
+  of: Pick<Deployment, "deployment_id" | "environment" | "rollout_paused" | "rollout_model_id">;
+}) {
   const params = { path: { deployment_id: of.deployment_id } };
   const needs = changing(of.environment);
   return (

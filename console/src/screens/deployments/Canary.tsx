@@ -28,10 +28,12 @@ export function Canary({ steps, plan, over }: { steps: readonly Step[]; plan: Ba
         }))}
       />
       <Text size="sm" c="dimmed">
-        Each step takes at least {roughly(figure(plan.step_seconds) ?? 0)} and {number(figure(plan.min_requests))} requests. It
-        goes back above an error rate of {percent(figure(plan.max_error_rate))}, a p95 of{" "}
-        {number(figure(plan.max_latency_ratio))} times the old revision's
-        {figure(plan.max_answer_shift) !== null && `, or when its answers shift by a PSI of ${number(figure(plan.max_answer_shift))} beyond chance`}
+        Each step takes at least {roughly(figure(plan.step_seconds) ?? 0)} and{" "}
+        {number(figure(plan.min_requests))} requests. It goes back above an error rate of{" "}
+        {percent(figure(plan.max_error_rate))}, a p95 of {number(figure(plan.max_latency_ratio))} times the
+        old revision's
+        {figure(plan.max_answer_shift) !== null &&
+          `, or when its answers shift by a PSI of ${number(figure(plan.max_answer_shift))} beyond chance`}
         .
       </Text>
       <Stack gap="md">
@@ -53,7 +55,8 @@ function OneStep({ step }: { step: Step }) {
         {step.reason}
         {step.started_at && (
           <>
-            {step.reason ? " · " : ""}began <When at={step.started_at} />, took {span(step.started_at, step.finished_at)}
+            {step.reason ? " · " : ""}began <When at={step.started_at} />, took{" "}
+            {span(step.started_at, step.finished_at)}
           </>
         )}
       </Text>
@@ -108,7 +111,14 @@ function Evidence({ of }: { of: Bag }) {
         ]}
       />
       {(answers.psi !== undefined || answers.not_compared !== undefined) && (
-        <Facts of={[["shift of the answers (PSI)", line(answers.psi ?? answers.not_compared ?? "too few answers to say")]]} />
+        <Facts
+          of={[
+            [
+              "shift of the answers (PSI)",
+              line(answers.psi ?? answers.not_compared ?? "too few answers to say"),
+            ],
+          ]}
+        />
       )}
       <Whole of={of} />
     </Stack>

@@ -46,7 +46,12 @@ function OneRollout({ team, found }: { team: string; found: Detail }) {
         <Link key="all" to="/$team/deployments" params={{ team }}>
           Deployments
         </Link>,
-        <Link key="one" to="/$team/deployments/$deployment" params={{ team, deployment: found.deployment_id }} search={{ tab: "rollouts" }}>
+        <Link
+          key="one"
+          to="/$team/deployments/$deployment"
+          params={{ team, deployment: found.deployment_id }}
+          search={{ tab: "rollouts" }}
+        >
           Its endpoint
         </Link>,
       ]}
@@ -81,7 +86,9 @@ function OneRollout({ team, found }: { team: string; found: Detail }) {
         <Stages team={team} stages={found.stages} />
       </Panel>
       {found.status === "canary" && <LiveCharts team={team} id={found.deployment_id} />}
-      {(found.canary.length > 0 || (live && applies)) && <Canary steps={found.canary} plan={plan} over={!live} />}
+      {(found.canary.length > 0 || (live && applies)) && (
+        <Canary steps={found.canary} plan={plan} over={!live} />
+      )}
       <Panel title="Configuration">
         <Findings of={found.config} without={["canary"]} />
         <More label="Plan of the canary">
@@ -110,7 +117,11 @@ function What({ team, found }: { team: string; found: Detail }) {
         [
           "approval",
           found.approval_id ? (
-            <Link key="approval" to="/$team/approvals/$approval" params={{ team, approval: found.approval_id }}>
+            <Link
+              key="approval"
+              to="/$team/approvals/$approval"
+              params={{ team, approval: found.approval_id }}
+            >
               {found.approval_id}
             </Link>
           ) : (
@@ -118,7 +129,9 @@ function What({ team, found }: { team: string; found: Detail }) {
           ),
         ],
         ["revision", found.revision_id],
-        ...(found.purpose && found.purpose !== "traffic" ? [["purpose", found.purpose] as [string, string]] : []),
+        ...(found.purpose && found.purpose !== "traffic"
+          ? [["purpose", found.purpose] as [string, string]]
+          : []),
       ]}
     />
   );
@@ -139,7 +152,11 @@ function RolloutActions({ team, found }: { team: string; found: Detail }) {
           text: "It ends where it is. What served before serves on, with all traffic.",
         }}
         act={() =>
-          answer(api.POST("/api/v1/rollouts/{rollout_id}/cancel", { params: { path: { rollout_id: found.rollout_id } } }))
+          answer(
+            api.POST("/api/v1/rollouts/{rollout_id}/cancel", {
+              params: { path: { rollout_id: found.rollout_id } },
+            }),
+          )
         }
       >
         Cancel the rollout

@@ -31,7 +31,9 @@ export function Stages({ team, stages }: { team: string; stages: readonly Stage[
               <b>{words(stage.name)}</b>
               <Status of={stage.status} tone={stageTone(stage.status)} />
               <span className="gist">{stage.reason ?? gist(stage.name, stage.evidence) ?? ""}</span>
-              <span className="took">{stage.started_at ? span(stage.started_at, stage.finished_at) : DASH}</span>
+              <span className="took">
+                {stage.started_at ? span(stage.started_at, stage.finished_at) : DASH}
+              </span>
             </summary>
             <div className="inside">
               <Inside team={team} stage={stage} />

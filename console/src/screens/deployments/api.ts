@@ -19,7 +19,8 @@ export function moves(status: string | null | undefined): boolean {
 export const deployment = (team: string, id: string) =>
   queryOptions({
     queryKey: [team, "deployments", id],
-    queryFn: () => answer(api.GET("/api/v1/deployments/{deployment_id}", { params: { path: { deployment_id: id } } })),
+    queryFn: () =>
+      answer(api.GET("/api/v1/deployments/{deployment_id}", { params: { path: { deployment_id: id } } })),
     refetchInterval: ({ state }) => (moves(state.data?.rollout_status) ? LIVE : CALM),
   });
 

@@ -19,16 +19,34 @@ export function ValidateEvidence({ of }: { of: Bag }) {
     <Stack gap="sm">
       <Facts
         of={[
-          ["artifact", <Said key="a" good={same}>{same ? `as registered, ${short(of.artifact_digest)}` : "changed since it was registered"}</Said>],
+          [
+            "artifact",
+            <Said key="a" good={same}>
+              {same ? `as registered, ${short(of.artifact_digest)}` : "changed since it was registered"}
+            </Said>,
+          ],
           ["registered by", line(of.registered_by)],
           ["flavours", line(of.flavours)],
           ["signature of its columns", line(of.signature)],
-          ["rows to try it with", of.reference_data ? "held-out data" : of.input_example ? "its input example" : "none"],
+          [
+            "rows to try it with",
+            of.reference_data ? "held-out data" : of.input_example ? "its input example" : "none",
+          ],
           ["feature view", line(of.feature_view)],
           ["trained on", line(lineage.data ?? lineage.declared_data)],
           ["by the run", line(lineage.run_id)],
-          ["missing in the model card", <Said key="c" good={missing.length === 0}>{line(missing)}</Said>],
-          ["personal data", <Said key="p" good={list(personal.warnings).length === 0}>{personalWords(personal)}</Said>],
+          [
+            "missing in the model card",
+            <Said key="c" good={missing.length === 0}>
+              {line(missing)}
+            </Said>,
+          ],
+          [
+            "personal data",
+            <Said key="p" good={list(personal.warnings).length === 0}>
+              {personalWords(personal)}
+            </Said>,
+          ],
           ["asked for by", line(bag(of.starter).asked_by)],
         ]}
       />
@@ -38,8 +56,26 @@ export function ValidateEvidence({ of }: { of: Bag }) {
 }
 
 const VALIDATE_TOLD = [
-  ...["artifact_digest", "registered_digest", "registered_by", "flavours", "signature", "reference_data", "input_example"],
-  ...["feature_view", "lineage", "model_card", "model_card_missing", "personal_data", "starter", "risk", "version_id", "model"],
+  ...[
+    "artifact_digest",
+    "registered_digest",
+    "registered_by",
+    "flavours",
+    "signature",
+    "reference_data",
+    "input_example",
+  ],
+  ...[
+    "feature_view",
+    "lineage",
+    "model_card",
+    "model_card_missing",
+    "personal_data",
+    "starter",
+    "risk",
+    "version_id",
+    "model",
+  ],
 ];
 
 export function SecurityEvidence({ of }: { of: Bag }) {
@@ -56,18 +92,32 @@ export function SecurityEvidence({ of }: { of: Bag }) {
           [
             "signature",
             <Said key="s" good={signature.verified === true}>
-              {signature.verified ? `${line(signature.form)}, ${number(figure(signature.files))} files` : line(signature.why)}
+              {signature.verified
+                ? `${line(signature.form)}, ${number(figure(signature.files))} files`
+                : line(signature.why)}
             </Said>,
           ],
-          ["reaches outside when loaded", <Said key="d" good={of.dangerous === 0}>{line(of.dangerous)}</Said>],
+          [
+            "reaches outside when loaded",
+            <Said key="d" good={of.dangerous === 0}>
+              {line(of.dangerous)}
+            </Said>,
+          ],
           ["could not be read", line(of.unreadable)],
           [
             "advisories",
             <Said key="v" good={advisories.scanned === true && found.length === 0}>
-              {advisories.scanned ? `${found.length} of ${number(figure(advisories.packages))} packages` : line(advisories.note ?? of.advisories)}
+              {advisories.scanned
+                ? `${found.length} of ${number(figure(advisories.packages))} packages`
+                : line(advisories.note ?? of.advisories)}
             </Said>,
           ],
-          ["secrets", <Said key="x" good={secrets.length === 0}>{secrets.length === 0 ? "none found" : String(secrets.length)}</Said>],
+          [
+            "secrets",
+            <Said key="x" good={secrets.length === 0}>
+              {secrets.length === 0 ? "none found" : String(secrets.length)}
+            </Said>,
+          ],
           ["bill of materials", `${parts.length} components`],
         ]}
       />
@@ -91,7 +141,13 @@ export function BuildEvidence({ of }: { of: Bag }) {
           ["used again", line(of.reused)],
         ]}
       />
-      <Findings of={{ parity: of.parity, rebuilt_because: of.rebuilt_because, not_converted_because: of.not_converted_because }} />
+      <Findings
+        of={{
+          parity: of.parity,
+          rebuilt_because: of.rebuilt_because,
+          not_converted_because: of.not_converted_because,
+        }}
+      />
     </Stack>
   );
 }
@@ -107,7 +163,10 @@ export function SmokeEvidence({ of }: { of: Bag }) {
         of={[
           ["rows", number(figure(of.rows))],
           ["median", milliseconds(figure(latency.p50_ms))],
-          ["p95", `${milliseconds(figure(latency.p95_ms))}${budget === null ? ", no budget" : ` of ${milliseconds(budget)}`}`],
+          [
+            "p95",
+            `${milliseconds(figure(latency.p95_ms))}${budget === null ? ", no budget" : ` of ${milliseconds(budget)}`}`,
+          ],
           ["same answers as the bundle", of.same_as_bundle === true ? "yes" : line(of.same_as_bundle)],
           ["predictions", line(of.predictions)],
           ["explainable", line(explained.explainable ?? explained.why)],

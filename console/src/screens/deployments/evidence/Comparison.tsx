@@ -4,8 +4,25 @@ import { number } from "../../../parts/figures";
 import { Table } from "../../../parts/table";
 import { type Bag, figure, words } from "../../../parts/unknown";
 
-const LESS_IS_BETTER = new Set(["rmse", "mae", "mse", "mape", "log_loss", "brier_score", "loss", "error_rate"]);
-const NEUTRAL = new Set(["example_count", "rows", "score", "true_negatives", "true_positives", "false_negatives", "false_positives"]);
+const LESS_IS_BETTER = new Set([
+  "rmse",
+  "mae",
+  "mse",
+  "mape",
+  "log_loss",
+  "brier_score",
+  "loss",
+  "error_rate",
+]);
+const NEUTRAL = new Set([
+  "example_count",
+  "rows",
+  "score",
+  "true_negatives",
+  "true_positives",
+  "false_negatives",
+  "false_positives",
+]);
 
 export interface Compared {
   name: string;

@@ -61,7 +61,12 @@ function bars(top: [string, number][]) {
     legend: { show: false },
     grid: { left: 8, right: 56, top: 4, bottom: 4, containLabel: true },
     xAxis: { type: "value", axisLabel: { show: false }, splitLine: { show: false } },
-    yAxis: { type: "category", data: shown.map(([name]) => name), axisTick: { show: false }, axisLine: { show: false } },
+    yAxis: {
+      type: "category",
+      data: shown.map(([name]) => name),
+      axisTick: { show: false },
+      axisLine: { show: false },
+    },
     series: [
       {
         type: "bar",

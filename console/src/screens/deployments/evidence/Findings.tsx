@@ -36,12 +36,10 @@ function told(name: string, value: unknown): Fact[] {
 }
 
 function Items({ label, of }: { label: string; of: unknown[] }) {
-  if (of.every(isPlain))
-    return of.length <= SHOWN ? (
-      <>{line(of)}</>
-    ) : (
-      <More label={`${of.length} items`}>{of.map(line).join(", ")}</More>
-    );
+  if (of.every(isPlain)) {
+    const said = of.map(line).join(", ") || "none";
+    return of.length <= SHOWN ? said : <More label={`${of.length} items`}>{said}</More>;
+  }
   return (
     <More label={`${of.length} ${of.length === 1 ? "item" : "items"}`}>
       <Rows label={label} of={of} />

@@ -14,7 +14,8 @@ export function TestEvidence({ of }: { of: Bag }) {
   const metric = text(gate.metric);
   const runtime = bag(of.runtime);
   const stability = bag(of.stability);
-  if (of.evaluated === false) return <Facts of={[["not evaluated", line(of.note)], ...trial(runtime, stability)]} />;
+  if (of.evaluated === false)
+    return <Facts of={[["not evaluated", line(of.note)], ...trial(runtime, stability)]} />;
   return (
     <Stack gap="sm">
       <Facts
@@ -27,7 +28,9 @@ export function TestEvidence({ of }: { of: Bag }) {
               : `${metric} ${number(figure(bag(of.metrics)[metric]), 4)}, asked for: ${number(figure(gate.threshold), 4)}`,
           ],
           ["compared with", text(champion.model) ?? "nothing serves yet"],
-          ...(champion.not_comparable ? [["not comparable", line(champion.not_comparable)] as [string, string]] : []),
+          ...(champion.not_comparable
+            ? [["not comparable", line(champion.not_comparable)] as [string, string]]
+            : []),
           ...trial(runtime, stability),
         ]}
       />
@@ -45,7 +48,8 @@ export function TestEvidence({ of }: { of: Bag }) {
 
 function trial(runtime: Bag, stability: Bag): [string, React.ReactNode][] {
   const budget = bag(runtime.budget);
-  const limit = (value: unknown, unit: string) => (figure(value) === null ? "" : ` of ${number(figure(value))} ${unit}`);
+  const limit = (value: unknown, unit: string) =>
+    figure(value) === null ? "" : ` of ${number(figure(value))} ${unit}`;
   return [
     ["on trial", line(runtime.measured_on)],
     ["p95 of one row", `${milliseconds(figure(runtime.p95_ms))}${limit(budget.p95_ms, "ms")}`],
@@ -75,9 +79,17 @@ function Fairness({ of }: { of: Bag }) {
             name: "Parity difference",
             number: true,
             cell: ({ found }) =>
-              found.not_measured ? <Said good={false}>{line(found.not_measured)}</Said> : number(figure(found.parity_difference)),
+              found.not_measured ? (
+                <Said good={false}>{line(found.not_measured)}</Said>
+              ) : (
+                number(figure(found.parity_difference))
+              ),
           },
-          { name: "Odds difference", number: true, cell: ({ found }) => number(figure(found.odds_difference)) },
+          {
+            name: "Odds difference",
+            number: true,
+            cell: ({ found }) => number(figure(found.odds_difference)),
+          },
           { name: "Groups", number: true, cell: ({ found }) => Object.keys(bag(found.groups)).length || "–" },
         ]}
       />
@@ -100,8 +112,8 @@ function Slices({ of }: { of: Bag }) {
     })),
   );
   if (slices.length === 0) return null;
-  const names = ["accuracy", "rmse", "positive_rate", "true_positive_rate", "false_positive_rate"].filter((name) =>
-    slices.some(({ found }) => figure(found[name]) !== null),
+  const names = ["accuracy", "rmse", "positive_rate", "true_positive_rate", "false_positive_rate"].filter(
+    (name) => slices.some(({ found }) => figure(found[name]) !== null),
   );
   return (
     <details className="more">
@@ -112,7 +124,12 @@ function Slices({ of }: { of: Bag }) {
         id={({ id }) => id}
         columns={[
           { name: "Where", cell: ({ part }) => part, by: ({ part }) => part },
-          { name: "Rows", number: true, cell: ({ found }) => number(figure(found.rows)), by: ({ found }) => figure(found.rows) },
+          {
+            name: "Rows",
+            number: true,
+            cell: ({ found }) => number(figure(found.rows)),
+            by: ({ found }) => figure(found.rows),
+          },
           ...names.map((name) => ({
             name: words(name),
             number: true,

@@ -5,11 +5,15 @@ import { type Bag, bag, figure, list, text } from "../../../parts/unknown";
 
 const GISTS: Record<string, (of: Bag) => string | null> = {
   validate: (of) =>
-    of.artifact_digest === of.registered_digest && of.artifact_digest ? "the artifact is the one that was registered" : null,
+    of.artifact_digest === of.registered_digest && of.artifact_digest
+      ? "the artifact is the one that was registered"
+      : null,
   security: (of) => {
     if (of.findings === undefined) return null;
     const advisories = bag(of.advisories);
-    const known = advisories.scanned ? `${list(advisories.found).length} advisories` : "advisories not scanned";
+    const known = advisories.scanned
+      ? `${list(advisories.found).length} advisories`
+      : "advisories not scanned";
     return `${number(figure(of.findings))} findings, ${list(of.secrets).length} secrets, ${known}`;
   },
   test: (of) => {
