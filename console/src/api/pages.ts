@@ -11,7 +11,7 @@ export interface PageOf<T> {
 export function usePages<T>(
   key: readonly unknown[],
   page: (cursor: string | undefined) => Promise<PageOf<T>>,
-  refetchInterval?: number,
+  refetchInterval?: number | ((rows: T[]) => number),
 ): Pages<T> {
   const query = useInfiniteQuery({
     queryKey: key,
@@ -19,8 +19,11 @@ export function usePages<T>(
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (last) => last.next_cursor ?? undefined,
     // Somebody who reads far down is not served by a list that moves: only the first page lives.
-    refetchInterval: (current) =>
-      current.state.data && current.state.data.pages.length > 1 ? false : refetchInterval,
+    refetchInterval: (current) => {
+      const read = current.state.data?.pages ?? [];
+      if (read.length > 1) return false;
+      return typeof refetchInterval === "function" ? refetchInterval(read[0]?.items ?? []) : refetchInterval;
+    },
   });
   return {
     rows: query.data?.pages.flatMap((each) => each.items),

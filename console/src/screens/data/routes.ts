@@ -10,6 +10,10 @@ export const dataRoutes = [
   createRoute({
     getParentRoute: () => teamRoute,
     path: "datasets/$name",
+    validateSearch: (search: Record<string, unknown>): { version?: number } => {
+      const version = Number(search.version);
+      return Number.isInteger(version) && version > 0 ? { version } : {};
+    },
     component: lazyRouteComponent(() => import("./Dataset"), "Dataset"),
   }),
   createRoute({
