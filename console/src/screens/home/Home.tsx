@@ -1,6 +1,6 @@
 /** What needs somebody, how the endpoints do, and what changed: the page to open in the morning. */
 
-import { Group, SimpleGrid, Stack, Text } from "@mantine/core";
+import { Grid, Group, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { answer, api } from "../../api/client";
 import { CALM } from "../../api/live";
@@ -41,14 +41,20 @@ export function Home() {
         </Loaded>
       }
     >
-      <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="md">
-        <Stack gap="md">
-          <Needs team={team} />
-          <Quota team={team} />
-        </Stack>
-        {person?.permissions.includes("read_audit") && <Changes team={team} />}
-      </SimpleGrid>
-      <Endpoints team={team} />
+      <Grid gap="md">
+        <Grid.Col span={{ base: 12, lg: 8 }}>
+          <Stack gap="md">
+            <Needs team={team} />
+            <Endpoints team={team} />
+          </Stack>
+        </Grid.Col>
+        <Grid.Col span={{ base: 12, lg: 4 }}>
+          <Stack gap="md">
+            <Quota team={team} />
+            {person?.permissions.includes("read_audit") && <Changes team={team} />}
+          </Stack>
+        </Grid.Col>
+      </Grid>
     </Page>
   );
 }
@@ -103,18 +109,22 @@ async function needs(team: string): Promise<Need[]> {
     answer(api.GET("/api/v1/governance/models", { params: { query: list } })),
   ]);
   return [
-    ...alerts.items.map((alert) => alertNeed(alert)),
+    ...alerts.items.map((alert) => alertNeed(team, alert)),
     ...approvals.items.map((approval) => approvalNeed(team, approval)),
     ...deployments.items.filter(stopped).map((deployment) => rolloutNeed(team, deployment)),
     ...models.items.filter((model) => model.overdue).map((model) => reviewNeed(team, model)),
   ];
 }
 
-function alertNeed(alert: Schemas["Alert"]): Need {
+function alertNeed(team: string, alert: Schemas["Alert"]): Need {
   return {
     key: alert.alert_id,
     state: <Status of={alert.severity} />,
-    what: alert.title,
+    what: (
+      <Link to="/$team/alerts/$alert" params={{ team, alert: alert.alert_id }}>
+        {alert.title}
+      </Link>
+    ),
     at: alert.last_seen_at,
   };
 }
