@@ -14,6 +14,7 @@ import {
   Tooltip,
   UnstyledButton,
   useMantineColorScheme,
+  VisuallyHidden,
 } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { spotlight } from "@mantine/spotlight";
@@ -127,11 +128,11 @@ function Find() {
       px="sm"
       py={4}
       ml="auto"
-      aria-label="Find or do Ctrl K"
       aria-keyshortcuts="Control+K Meta+K"
     >
       <Group gap={8} wrap="nowrap">
         <IconSearch size={14} aria-hidden />
+        <VisuallyHidden hiddenFrom="sm">Find or do</VisuallyHidden>
         <Text size="xs" c="dimmed" visibleFrom="sm">
           Find or do
         </Text>

@@ -139,7 +139,7 @@ function Outcome({ found }: { found: Detail }) {
     );
   const good = found.status === "approved" && !found.glass_broken;
   return (
-    <Alert color={good ? "green" : "red"} variant="outline" title={<State of={found} />}>
+    <Alert color={good ? "teal" : "red"} variant="outline" title={<State of={found} />}>
       <Text size="sm">
         {found.reason ?? (found.automatic ? "Low risk, and every check passed." : "")}{" "}
         <When at={found.decided_at} />

@@ -1,6 +1,6 @@
 /** What needs somebody, how the endpoints do, and what changed: the page to open in the morning. */
 
-import { Grid, Group, Stack, Text } from "@mantine/core";
+import { Group, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { answer, api } from "../../api/client";
 import { CALM } from "../../api/live";
@@ -41,20 +41,16 @@ export function Home() {
         </Loaded>
       }
     >
-      <Grid gap="md">
-        <Grid.Col span={{ base: 12, lg: 8 }}>
-          <Stack gap="md">
-            <Needs team={team} />
-            <Endpoints team={team} />
-          </Stack>
-        </Grid.Col>
-        <Grid.Col span={{ base: 12, lg: 4 }}>
-          <Stack gap="md">
-            <Quota team={team} />
-            {person?.permissions.includes("read_audit") && <Changes team={team} />}
-          </Stack>
-        </Grid.Col>
-      </Grid>
+      <div className="main-and-side">
+        <Stack gap="md">
+          <Needs team={team} />
+          <Endpoints team={team} />
+        </Stack>
+        <Stack gap="md">
+          <Quota team={team} />
+          {person?.permissions.includes("read_audit") && <Changes team={team} />}
+        </Stack>
+      </div>
     </Page>
   );
 }
