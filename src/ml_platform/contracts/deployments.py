@@ -46,7 +46,7 @@ class CanaryPlan(RequestModel):
         gt=0,
         le=100,
         description="PSI of the answers against the old revision's in the same window, beyond what chance gives,"
-        " from 200 answers each; null: not judged",
+        " from 30 entities or inputs each; null: not judged",
     )
     max_quality_drop: float | None = Field(
         default=0.05,

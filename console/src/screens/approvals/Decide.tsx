@@ -36,7 +36,7 @@ function Vote({ team, of }: { team: string; of: Approval }) {
         <ActButton
           {...shared}
           variant="filled"
-          color="green.9"
+          color="teal.9"
           done="Your approval counts"
           act={(reason) =>
             answer(api.POST("/api/v1/approvals/{approval_id}/approve", { params, body: { reason } }))

@@ -31,7 +31,7 @@ export function Quorum({ team, of }: { team: string; of: Approval }) {
       <Progress
         aria-label={said}
         value={Math.min(100, (100 * taken) / Math.max(quorum, 1))}
-        color="green.8"
+        color="teal.9"
         size="md"
       />
       <ul className="seats" aria-label="Seats">
