@@ -87,6 +87,12 @@ class TestRollingBack:
     def test_an_unavailability_that_the_old_one_shares_is_not_the_new_ones(self) -> None:
         assert decide(Measured(200, 4, 20.0), Measured(200, 4, 20.0)).verdict == "promote"
 
+    def test_one_failure_more_among_few_requests_is_chance(self) -> None:
+        plan = CanaryPlan(step_seconds=60, min_requests=80)
+        old = Measured(93, 1, 20.0)
+        assert decide(Measured(90, 2, 20.0), old, plan=plan).verdict == "promote"
+        assert decide(Measured(90, 4, 20.0), Measured(930, 9, 20.0), plan=plan).verdict == "rollback"
+
 
 class TestTheLastMinute:
     LONG = Judgement("wait", "1000 of 5000 requests so far", {"elapsed_seconds": 500})

@@ -73,6 +73,10 @@ class TestTriggers:
         assert "98.99%" in found.reason
         assert trouble_of(PLAN, traffic(1000, 20), traffic(10_000, 100), None) is None
 
+    def test_two_failures_of_a_machine_that_stalled_are_no_unavailability_and_three_are(self) -> None:
+        assert trouble_of(PLAN, traffic(100, 2), traffic(100, 2), None) is None
+        assert trouble_of(PLAN, traffic(100, 3), traffic(100, 3), None) is not None
+
 
 @dataclass
 class Plane:

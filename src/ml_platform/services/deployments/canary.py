@@ -84,10 +84,27 @@ def judge(plan: CanaryPlan, *, elapsed: float, new: Measured, old: Measured) -> 
     if waiting is not None:
         return Judgement("wait", waiting, evidence)
     availability = 1 - new.error_rate
-    if availability < plan.min_availability and new.error_rate > old.error_rate:
+    if availability < plan.min_availability and _fails_more(new, old):
         reason = f"availability {availability:.2%} is below {plan.min_availability:.2%}"
         return Judgement("rollback", reason, evidence)
     return Judgement("promote", "no worse than the old revision in the same window", evidence)
+
+
+def _fails_more(new: Measured, old: Measured) -> bool:
+    """Whether the candidate fails more often than the old revision, by more than chance.
+
+    A machine that stalls for a moment fails both; of the candidate's few requests one or two weigh much.
+    """
+    if old.requests == 0:
+        return new.errors > 0
+    chance = _chance(new.errors, new.requests, old.errors, old.requests)
+    return new.error_rate - old.error_rate > chance
+
+
+def _chance(bad: int, of: int, bad_before: int, of_before: int) -> float:
+    """Two standard errors of the difference of two shares that are the same in truth."""
+    overall = (bad + bad_before) / (of + of_before)
+    return 2 * math.sqrt(overall * (1 - overall) * (1 / of + 1 / of_before))
 
 
 def judge_recent(plan: CanaryPlan, judgement: Judgement, *, new: Measured, old: Measured) -> Judgement:
@@ -122,8 +139,7 @@ def without_value(most: float, answers: AnswersCompared) -> str | None:
         return None
     before = max(answers.baseline_rows, 1)
     share, baseline = answers.empty / answers.rows, answers.baseline_empty / before
-    overall = (answers.empty + answers.baseline_empty) / (answers.rows + before)
-    chance = 2 * math.sqrt(overall * (1 - overall) * (1 / answers.rows + 1 / before))
+    chance = _chance(answers.empty, answers.rows, answers.baseline_empty, before)
     if share - baseline <= most + chance:
         return None
     return (

@@ -7,6 +7,7 @@ requests there is no judgement: no traffic is never health, and is no failure ei
 than the one that stands by is rolled back, so that two bad ones never swap for ever.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,8 @@ from ml_platform.services.deployments.traffic import Traffic, weights
 _log = structlog.get_logger(__name__)
 SHORT_SECONDS = 300.0
 LONG_SECONDS = 3600.0
+MANY_REQUESTS = 1000
+"""From here on a share speaks for itself."""
 FEWEST_REQUESTS = 100
 
 
@@ -61,11 +64,18 @@ def trouble_of(
                     f" (the revision before had {before:.2f} ms)"
                 )
                 return Trouble(reason, evidence | {"p95_ms": short.latency_ms_p95, "baseline_p95_ms": before})
-    if long is not None and long.requests >= FEWEST_REQUESTS and 1 - long.error_rate < plan.min_availability:
+    if long is not None and long.requests >= FEWEST_REQUESTS and _unavailable(plan, long):
         reason = f"availability {1 - long.error_rate:.2%} over an hour is below {plan.min_availability:.2%}"
         evidence = {"window_seconds": LONG_SECONDS, "requests": long.requests, "errors": long.errors}
         return Trouble(reason, evidence)
     return None
+
+
+def _unavailable(plan: CanaryPlan, long: RevisionMetrics) -> bool:
+    """Whether it is available too seldom; of few requests, by more than chance gives one that is not."""
+    most = (1 - plan.min_availability) * long.requests
+    chance = 2 * math.sqrt(most * plan.min_availability) if long.requests < MANY_REQUESTS else 0.0
+    return 1 - long.error_rate < plan.min_availability and long.errors > most + chance
 
 
 class RollbackWatch:
