@@ -41,3 +41,7 @@ export function line(value: unknown): string {
 export function words(name: string): string {
   return name.replaceAll("_", " ");
 }
+
+export function capital(said: string): string {
+  return said.charAt(0).toUpperCase() + said.slice(1);
+}

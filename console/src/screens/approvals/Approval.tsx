@@ -98,7 +98,7 @@ function Asked({ team, found }: { team: string; found: Detail }) {
       <Facts
         of={[
           [
-            "deploy",
+            "Deploy",
             <Link
               key="model"
               to="/$team/models/$name/$version"
@@ -107,11 +107,11 @@ function Asked({ team, found }: { team: string; found: Detail }) {
               {found.model_name}/{found.model_version}
             </Link>,
           ],
-          ["to", found.environment],
-          ["because", found.justification ?? "no reason was given"],
-          ["asked for by", found.requested_by],
+          ["To", found.environment],
+          ["Because", found.justification ?? "no reason was given"],
+          ["Asked for by", found.requested_by],
           [
-            "bound to",
+            "Bound to",
             <span key="digest" className="mono">
               {found.digest}
             </span>,
@@ -139,7 +139,11 @@ function Outcome({ found }: { found: Detail }) {
     );
   const good = found.status === "approved" && !found.glass_broken;
   return (
-    <Alert color={good ? "teal" : "red"} variant="outline" title={<State of={found} />}>
+    <Alert
+      color={good ? "teal" : "red"}
+      variant="outline"
+      title={found.glass_broken ? "Nobody approved it: the glass was broken" : found.status}
+    >
       <Text size="sm">
         {found.reason ?? (found.automatic ? "Low risk, and every check passed." : "")}{" "}
         <When at={found.decided_at} />

@@ -5,7 +5,7 @@ import type { Schemas } from "../../api/types";
 import { Facts } from "../../parts/facts";
 import { Link } from "../../parts/link";
 import { Panel } from "../../parts/page";
-import { type Bag, line, words } from "../../parts/unknown";
+import { type Bag, capital, line, words } from "../../parts/unknown";
 
 export function Card({ team, of, card }: { team: string; of: Schemas["Approval"]; card: Bag }) {
   const sections = Object.entries(card);
@@ -25,7 +25,7 @@ export function Card({ team, of, card }: { team: string; of: Schemas["Approval"]
       {sections.length === 0 ? (
         <Text size="sm">It is empty.</Text>
       ) : (
-        <Facts of={sections.map(([name, said]) => [words(name), line(said)])} />
+        <Facts of={sections.map(([name, said]) => [capital(words(name)), line(said)])} />
       )}
     </Panel>
   );

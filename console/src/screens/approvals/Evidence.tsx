@@ -2,9 +2,11 @@
 
 import "../deployments/deployments.css";
 
+import { More } from "../../parts/more";
 import { Panel } from "../../parts/page";
 import { Status } from "../../parts/status";
 import { type Bag, bag, words } from "../../parts/unknown";
+import { Config } from "../deployments/Config";
 import { Findings } from "../deployments/evidence/Findings";
 import { gist } from "../deployments/evidence/gist";
 import { StageEvidence } from "../deployments/evidence/StageEvidence";
@@ -29,7 +31,7 @@ export function Evidence({ stages, config }: { stages: Bag; config: Bag }) {
                 <span />
               </summary>
               <div className="inside">
-                <StageEvidence stage={name} of={bag(stages[name])} />
+                <StageEvidence stage={name} of={bag(stages[name])} told />
               </div>
             </details>
           </li>
@@ -43,7 +45,10 @@ export function Evidence({ stages, config }: { stages: Bag; config: Bag }) {
               <span />
             </summary>
             <div className="inside">
-              <Findings of={config} />
+              <Config of={config} />
+              <More label="Plan of the canary">
+                <Findings of={bag(config.canary)} />
+              </More>
             </div>
           </details>
         </li>

@@ -1,28 +1,33 @@
+import { Text } from "@mantine/core";
 import type { Schemas } from "../../api/types";
 import { Panel } from "../../parts/page";
-import { Empty } from "../../parts/states";
 import { Status } from "../../parts/status";
-import { Table } from "../../parts/table";
 import { words } from "../../parts/unknown";
 import { When } from "../../parts/when";
 
 /** What each said, with the roles that they held. */
 export function Votes({ of }: { of: Pick<Schemas["Approval"], "votes" | "automatic"> }) {
   return (
-    <Panel title="Votes" flush>
-      <Table
-        label="Votes"
-        rows={of.votes}
-        id={(vote) => vote.voter}
-        empty={<Empty title={of.automatic ? "The rule decided" : "Nobody has voted yet"} />}
-        columns={[
-          { name: "Who", cell: (vote) => vote.voter },
-          { name: "Vote", cell: (vote) => <Status of={vote.verdict} /> },
-          { name: "Why", cell: (vote) => vote.reason },
-          { name: "As", cell: (vote) => vote.roles.map(words).join(", ") },
-          { name: "When", cell: (vote) => <When at={vote.created_at} /> },
-        ]}
-      />
+    <Panel title="Votes">
+      {of.votes.length === 0 ? (
+        <Text size="sm">{of.automatic ? "The rule decided." : "Nobody has voted yet."}</Text>
+      ) : (
+        <ul className="votes" aria-label="Votes">
+          {of.votes.map((vote) => (
+            <li key={vote.voter}>
+              <Text size="sm" component="div">
+                <b>{vote.voter}</b> <Status of={vote.verdict} />
+              </Text>
+              <Text size="sm" component="div">
+                {vote.reason}
+              </Text>
+              <Text size="xs" c="dimmed" component="div">
+                as {vote.roles.map(words).join(", ")}, <When at={vote.created_at} />
+              </Text>
+            </li>
+          ))}
+        </ul>
+      )}
     </Panel>
   );
 }

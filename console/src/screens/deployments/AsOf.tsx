@@ -63,12 +63,12 @@ function Then({ team, found, past }: { team: string; found: Deployment; past: Pa
     <Stack gap="sm">
       <Facts
         of={[
-          ["at", local(past.at)],
-          ["so since", past.since ? local(past.since) : "nothing was live yet"],
-          ["changed by", past.changed_by],
-          ["by", past.action],
+          ["At", local(past.at)],
+          ["So since", past.since ? local(past.since) : "nothing was live yet"],
+          ["Changed by", past.changed_by],
+          ["By", past.action],
           [
-            "says the audit log's event",
+            "Says the audit log's event",
             past.audit_sequence === null ? null : (
               <Link key="audit" to="/$team/audit" params={{ team }}>
                 {number(past.audit_sequence)}

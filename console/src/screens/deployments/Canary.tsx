@@ -99,7 +99,7 @@ function Evidence({ of }: { of: Bag }) {
       theirs: `${line(quality.baseline)} (${line(quality.baseline_labels)})`,
     });
   return (
-    <Stack gap="xs">
+    <Stack gap="xs" className="measures">
       <Table
         label="Both sides in the same window"
         rows={lines}
@@ -111,16 +111,21 @@ function Evidence({ of }: { of: Bag }) {
         ]}
       />
       {(answers.psi !== undefined || answers.not_compared !== undefined) && (
-        <Facts
-          of={[
-            [
-              "shift of the answers (PSI)",
-              line(answers.psi ?? answers.not_compared ?? "too few answers to say"),
-            ],
-          ]}
-        />
+        <Facts of={[["Shift of the answers (PSI)", shift(answers)]]} />
       )}
       <Whole of={of} />
     </Stack>
   );
+}
+
+const FEWEST_ANSWERS = 200;
+
+/** A few dozen answers are those of a handful of entities, and are not judged. */
+function shift(answers: Bag): string {
+  const psi = figure(answers.psi);
+  if (psi === null) return line(answers.not_compared ?? "too few answers to say");
+  const fewest = Math.min(figure(answers.rows) ?? 0, figure(answers.baseline_rows) ?? 0);
+  return fewest < FEWEST_ANSWERS
+    ? `${number(psi)}, not judged below ${FEWEST_ANSWERS} answers a side`
+    : number(psi);
 }

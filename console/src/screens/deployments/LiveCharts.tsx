@@ -4,7 +4,7 @@ import { SegmentedControl, SimpleGrid, Stack, Text } from "@mantine/core";
 import { useMemo, useState } from "react";
 import { Chart, type Figures } from "../../parts/chart";
 import { Panel } from "../../parts/page";
-import { Failed } from "../../parts/states";
+import { Empty, Failed } from "../../parts/states";
 import type { Traffic } from "./api";
 import { type Moment, useSeries } from "./series";
 
@@ -16,6 +16,7 @@ export function LiveCharts({ team, id }: { team: string; id: string }) {
   const [quantile, setQuantile] = useState<Quantile>("all");
   const latency = useMemo(() => drawn(moments, latencies(quantile), "ms"), [moments, quantile]);
   const rate = useMemo(() => drawn(moments, [["", (each) => each.requests_per_second]], "/s"), [moments]);
+  const asked = moments.some(({ revisions }) => revisions.some((each) => each.requests > 0));
   const errors = useMemo(() => drawn(moments, [["", (each) => 100 * each.error_rate]], "%"), [moments]);
   return (
     <Panel
@@ -32,6 +33,11 @@ export function LiveCharts({ team, id }: { team: string; id: string }) {
     >
       {error && moments.length === 0 ? (
         <Failed error={error} />
+      ) : !asked ? (
+        <Empty title={moments.length === 0 ? "Listening" : "No requests in the last half minute"}>
+          What comes in while this page is open is drawn here, every five seconds. A request of your own is
+          made under Try it.
+        </Empty>
       ) : (
         <Stack gap="md">
           <Titled title="Latency of answers, in ms">
@@ -92,7 +98,9 @@ const DASHES: Record<string, string> = { p50: "dotted", p95: "solid", p99: "dash
 /** A line for each revision and reading; the moments before a revision had requests stay empty. */
 function drawn(moments: readonly Moment[], readings: Reading[], unit: string) {
   const revisions = new Map(
-    moments.flatMap(({ revisions: all }) => all.map((each) => [each.revision_id, each] as const)),
+    moments.flatMap(({ revisions: all }) =>
+      all.filter((each) => each.requests > 0).map((each) => [each.revision_id, each] as const),
+    ),
   );
   const lines = [...revisions.values()].flatMap((revision) =>
     readings.map(([name, read]) => ({

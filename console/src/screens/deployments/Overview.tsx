@@ -11,8 +11,8 @@ import { bag } from "../../parts/unknown";
 import { When } from "../../parts/when";
 import { type Deployment, rollout } from "./api";
 import { Canary } from "./Canary";
+import { Config } from "./Config";
 import { copies } from "./Deployments";
-import { Findings } from "./evidence/Findings";
 import { LiveCharts } from "./LiveCharts";
 import { Revisions } from "./Revisions";
 import { Strip } from "./Stages";
@@ -27,23 +27,23 @@ export function Overview({ team, found }: { team: string; found: Deployment }) {
         <Facts
           of={[
             [
-              "address",
+              "Address",
               <Copyable key="a" label="Copy the address">
                 {found.endpoint}
               </Copyable>,
             ],
-            ["copies", copies(found)],
-            ["made by", found.created_by],
-            ["made", <When key="m" at={found.created_at} />],
+            ["Copies", copies(found)],
+            ["Made by", found.created_by],
+            ["Made", <When key="m" at={found.created_at} />],
             [
-              "id",
+              "Id",
               <Copyable key="i" label="Copy the id">
                 {found.deployment_id}
               </Copyable>,
             ],
           ]}
         />
-        <Findings of={bag(found.config)} without={["canary"]} />
+        {Object.keys(found.config ?? {}).length > 0 && <Config of={bag(found.config)} />}
       </Panel>
     </Stack>
   );

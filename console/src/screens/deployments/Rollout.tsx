@@ -18,6 +18,7 @@ import { When } from "../../parts/when";
 import { CanaryActions } from "./Actions";
 import { changing, deployment, moves, rollout } from "./api";
 import { Canary } from "./Canary";
+import { Config } from "./Config";
 import { Findings } from "./evidence/Findings";
 import { LiveCharts } from "./LiveCharts";
 import { Stages, Strip } from "./Stages";
@@ -90,7 +91,7 @@ function OneRollout({ team, found }: { team: string; found: Detail }) {
         <Canary steps={found.canary} plan={plan} over={!live} />
       )}
       <Panel title="Configuration">
-        <Findings of={found.config} without={["canary"]} />
+        <Config of={found.config} />
         <More label="Plan of the canary">
           <Findings of={plan} />
         </More>
@@ -104,7 +105,7 @@ function What({ team, found }: { team: string; found: Detail }) {
     <Facts
       of={[
         [
-          "model version",
+          "Model version",
           <Link
             key="model"
             to="/$team/models/$name/$version"
@@ -113,9 +114,9 @@ function What({ team, found }: { team: string; found: Detail }) {
             {found.model_name}/{found.model_version}
           </Link>,
         ],
-        ["why", found.justification],
+        ["Why", found.justification],
         [
-          "approval",
+          "Approval",
           found.approval_id ? (
             <Link
               key="approval"
@@ -128,9 +129,9 @@ function What({ team, found }: { team: string; found: Detail }) {
             "none is needed"
           ),
         ],
-        ["revision", found.revision_id],
+        ["Revision", found.revision_id],
         ...(found.purpose && found.purpose !== "traffic"
-          ? [["purpose", found.purpose] as [string, string]]
+          ? [["Purpose", found.purpose] as [string, string]]
           : []),
       ]}
     />

@@ -20,34 +20,34 @@ export function ValidateEvidence({ of }: { of: Bag }) {
       <Facts
         of={[
           [
-            "artifact",
+            "Artifact",
             <Said key="a" good={same}>
               {same ? `as registered, ${short(of.artifact_digest)}` : "changed since it was registered"}
             </Said>,
           ],
-          ["registered by", line(of.registered_by)],
-          ["flavours", line(of.flavours)],
-          ["signature of its columns", line(of.signature)],
+          ["Registered by", line(of.registered_by)],
+          ["Flavours", line(of.flavours)],
+          ["Signature of its columns", line(of.signature)],
           [
-            "rows to try it with",
+            "Rows to try it with",
             of.reference_data ? "held-out data" : of.input_example ? "its input example" : "none",
           ],
-          ["feature view", line(of.feature_view)],
-          ["trained on", line(lineage.data ?? lineage.declared_data)],
-          ["by the run", line(lineage.run_id)],
+          ["Feature view", line(of.feature_view)],
+          ["Trained on", line(lineage.data ?? lineage.declared_data)],
+          ["By the run", line(lineage.run_id)],
           [
-            "missing in the model card",
+            "Missing in the model card",
             <Said key="c" good={missing.length === 0}>
               {line(missing)}
             </Said>,
           ],
           [
-            "personal data",
+            "Personal data",
             <Said key="p" good={list(personal.warnings).length === 0}>
               {personalWords(personal)}
             </Said>,
           ],
-          ["asked for by", line(bag(of.starter).asked_by)],
+          ["Asked for by", line(bag(of.starter).asked_by)],
         ]}
       />
       <Findings of={of} without={VALIDATE_TOLD} />
@@ -90,7 +90,7 @@ export function SecurityEvidence({ of }: { of: Bag }) {
       <Facts
         of={[
           [
-            "signature",
+            "Signature",
             <Said key="s" good={signature.verified === true}>
               {signature.verified
                 ? `${line(signature.form)}, ${number(figure(signature.files))} files`
@@ -98,14 +98,14 @@ export function SecurityEvidence({ of }: { of: Bag }) {
             </Said>,
           ],
           [
-            "reaches outside when loaded",
+            "Reaches outside when loaded",
             <Said key="d" good={of.dangerous === 0}>
               {line(of.dangerous)}
             </Said>,
           ],
-          ["could not be read", line(of.unreadable)],
+          ["Could not be read", line(of.unreadable)],
           [
-            "advisories",
+            "Advisories",
             <Said key="v" good={advisories.scanned === true && found.length === 0}>
               {advisories.scanned
                 ? `${found.length} of ${number(figure(advisories.packages))} packages`
@@ -113,12 +113,12 @@ export function SecurityEvidence({ of }: { of: Bag }) {
             </Said>,
           ],
           [
-            "secrets",
+            "Secrets",
             <Said key="x" good={secrets.length === 0}>
               {secrets.length === 0 ? "none found" : String(secrets.length)}
             </Said>,
           ],
-          ["bill of materials", `${parts.length} components`],
+          ["Bill of materials", `${parts.length} components`],
         ]}
       />
       {found.length > 0 && <Rows label="Advisories" of={found} />}
@@ -133,12 +133,12 @@ export function BuildEvidence({ of }: { of: Bag }) {
     <Stack gap="sm">
       <Facts
         of={[
-          ["in a sentence", line(of.summary)],
-          ["runtime", line(of.runtime)],
-          ["bundle", short(of.bundle_digest)],
-          ["converted by", line(of.converted_by)],
-          ["warnings", line(of.warnings)],
-          ["used again", line(of.reused)],
+          ["In a sentence", line(of.summary)],
+          ["Runtime", line(of.runtime)],
+          ["Bundle", short(of.bundle_digest)],
+          ["Converted by", line(of.converted_by)],
+          ["Warnings", line(of.warnings)],
+          ["Used again", line(of.reused)],
         ]}
       />
       <Findings
@@ -161,15 +161,15 @@ export function SmokeEvidence({ of }: { of: Bag }) {
     <Stack gap="sm">
       <Facts
         of={[
-          ["rows", number(figure(of.rows))],
-          ["median", milliseconds(figure(latency.p50_ms))],
+          ["Rows", number(figure(of.rows))],
+          ["Median", milliseconds(figure(latency.p50_ms))],
           [
             "p95",
             `${milliseconds(figure(latency.p95_ms))}${budget === null ? ", no budget" : ` of ${milliseconds(budget)}`}`,
           ],
-          ["same answers as the bundle", of.same_as_bundle === true ? "yes" : line(of.same_as_bundle)],
-          ["predictions", line(of.predictions)],
-          ["explainable", line(explained.explainable ?? explained.why)],
+          ["Same answers as the bundle", of.same_as_bundle === true ? "yes" : line(of.same_as_bundle)],
+          ["Predictions", line(of.predictions)],
+          ["Explainable", line(explained.explainable ?? explained.why)],
         ]}
       />
       {Object.keys(values).length > 0 && (

@@ -57,10 +57,19 @@ function sorted(of: Bag): { top: [string, number][]; rest: [string, number][]; b
 
 function bars(top: [string, number][]) {
   const shown = [...top].reverse();
+  const values = shown.map(([, value]) => value);
+  const [least, most] = [Math.min(0, ...values), Math.max(0, ...values)];
+  const room = (most - least) * 0.22; // for the figures beside the bars
   return {
     legend: { show: false },
-    grid: { left: 8, right: 56, top: 4, bottom: 4, containLabel: true },
-    xAxis: { type: "value", axisLabel: { show: false }, splitLine: { show: false } },
+    grid: { left: 8, right: 8, top: 4, bottom: 4, containLabel: true },
+    xAxis: {
+      type: "value",
+      min: least < 0 ? least - room : 0,
+      max: most > 0 ? most + room : 0,
+      axisLabel: { show: false },
+      splitLine: { show: false },
+    },
     yAxis: {
       type: "category",
       data: shown.map(([name]) => name),

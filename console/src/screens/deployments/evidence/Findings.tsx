@@ -4,7 +4,7 @@ import { Stack } from "@mantine/core";
 import { Facts, Json } from "../../../parts/facts";
 import { More } from "../../../parts/more";
 import { Table } from "../../../parts/table";
-import { type Bag, bag, isPlain, line, list, words } from "../../../parts/unknown";
+import { type Bag, bag, capital, isPlain, line, list, words } from "../../../parts/unknown";
 
 type Fact = [name: string, value: React.ReactNode];
 
@@ -13,7 +13,7 @@ const SHOWN = 8;
 export function Findings({ of, without = [] }: { of: Bag; without?: readonly string[] }) {
   const facts = Object.entries(of)
     .filter(([name]) => !without.includes(name))
-    .flatMap(([name, value]) => told(words(name), value));
+    .flatMap(([name, value]) => told(capital(words(name)), value));
   return facts.length > 0 ? <Facts of={facts} /> : null;
 }
 

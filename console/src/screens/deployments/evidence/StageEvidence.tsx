@@ -6,7 +6,7 @@ import { BuildEvidence, SecurityEvidence, SmokeEvidence, ValidateEvidence } from
 import { Findings, Whole } from "./Findings";
 import { TestEvidence } from "./TestEvidence";
 
-const LAYOUTS: Record<string, React.ComponentType<{ of: Bag }>> = {
+const LAYOUTS: Record<string, React.ComponentType<{ of: Bag; told?: boolean }>> = {
   validate: ValidateEvidence,
   security: SecurityEvidence,
   test: TestEvidence,
@@ -14,11 +14,20 @@ const LAYOUTS: Record<string, React.ComponentType<{ of: Bag }>> = {
   smoke_test: SmokeEvidence,
 };
 
-export function StageEvidence({ stage, of }: { stage: string; of: Bag }) {
+export function StageEvidence({
+  stage,
+  of,
+  told = false,
+}: {
+  stage: string;
+  of: Bag;
+  /** What compares it with what serves stands elsewhere on the page. */
+  told?: boolean;
+}) {
   const Layout = LAYOUTS[stage];
   return (
     <Stack gap="sm">
-      {Layout ? <Layout of={of} /> : <Findings of={of} />}
+      {Layout ? <Layout of={of} told={told} /> : <Findings of={of} />}
       <Whole of={of} />
     </Stack>
   );

@@ -8,38 +8,40 @@ import { type Bag, bag, figure, line, text, words } from "../../../parts/unknown
 import { Said } from "./Checks";
 import { Comparison, compared } from "./Comparison";
 
-export function TestEvidence({ of }: { of: Bag }) {
+export function TestEvidence({ of, told = false }: { of: Bag; told?: boolean }) {
   const champion = bag(of.champion);
   const gate = bag(of.gate);
   const metric = text(gate.metric);
   const runtime = bag(of.runtime);
   const stability = bag(of.stability);
   if (of.evaluated === false)
-    return <Facts of={[["not evaluated", line(of.note)], ...trial(runtime, stability)]} />;
+    return <Facts of={[["Not evaluated", line(of.note)], ...trial(runtime, stability)]} />;
   return (
     <Stack gap="sm">
       <Facts
         of={[
-          ["rows", number(figure(of.rows))],
+          ["Rows", number(figure(of.rows))],
           [
-            "gate",
+            "Gate",
             metric === null
               ? "none"
               : `${metric} ${number(figure(bag(of.metrics)[metric]), 4)}, asked for: ${number(figure(gate.threshold), 4)}`,
           ],
-          ["compared with", text(champion.model) ?? "nothing serves yet"],
+          ["Compared with", text(champion.model) ?? "nothing serves yet"],
           ...(champion.not_comparable
-            ? [["not comparable", line(champion.not_comparable)] as [string, string]]
+            ? [["Not comparable", line(champion.not_comparable)] as [string, string]]
             : []),
           ...trial(runtime, stability),
         ]}
       />
-      <Comparison
-        label="On the same held-out rows"
-        candidate="This version"
-        serving={text(champion.model)}
-        rows={compared(bag(of.metrics), bag(champion.metrics))}
-      />
+      {!(told && champion.metrics) && (
+        <Comparison
+          label="On the same held-out rows"
+          candidate="This version"
+          serving={text(champion.model)}
+          rows={compared(bag(of.metrics), bag(champion.metrics))}
+        />
+      )}
       <Fairness of={bag(of.fairness)} />
       <Slices of={bag(of.slices)} />
     </Stack>
@@ -51,11 +53,11 @@ function trial(runtime: Bag, stability: Bag): [string, React.ReactNode][] {
   const limit = (value: unknown, unit: string) =>
     figure(value) === null ? "" : ` of ${number(figure(value))} ${unit}`;
   return [
-    ["on trial", line(runtime.measured_on)],
+    ["On trial", line(runtime.measured_on)],
     ["p95 of one row", `${milliseconds(figure(runtime.p95_ms))}${limit(budget.p95_ms, "ms")}`],
-    ["memory", `${number(figure(runtime.memory_mb))} MiB${limit(budget.memory_mb, "MiB")}`],
+    ["Memory", `${number(figure(runtime.memory_mb))} MiB${limit(budget.memory_mb, "MiB")}`],
     [
-      "stability",
+      "Stability",
       stability.assessed
         ? `${percent(figure(stability.changed_decisions))} of the decisions change when its numbers move by ${percent(figure(stability.share_of_deviation))} of their deviation`
         : line(stability.why),
@@ -65,7 +67,7 @@ function trial(runtime: Bag, stability: Bag): [string, React.ReactNode][] {
 
 function Fairness({ of }: { of: Bag }) {
   const attributes = Object.entries(bag(of.attributes)).map(([name, found]) => ({ name, found: bag(found) }));
-  if (attributes.length === 0) return <Facts of={[["fairness", line(of.why)]]} />;
+  if (attributes.length === 0) return <Facts of={[["Fairness", line(of.why)]]} />;
   return (
     <>
       <Title order={4}>Fairness</Title>

@@ -27,7 +27,7 @@ export function Answer({ team, of }: { team: string; of: Data }) {
       <Facts
         of={[
           [
-            "answered by",
+            "Answered by",
             <Link
               key="version"
               to="/$team/models/$name/$version"
@@ -36,9 +36,9 @@ export function Answer({ team, of }: { team: string; of: Data }) {
               {of.model_name}/{of.model_version}
             </Link>,
           ],
-          ["took", milliseconds(of.milliseconds)],
+          ["Took", milliseconds(of.milliseconds)],
           [
-            "request",
+            "Request",
             of.request_id ? (
               <Copyable key="id" label="Copy the request's id">
                 {of.request_id}
@@ -46,7 +46,7 @@ export function Answer({ team, of }: { team: string; of: Data }) {
             ) : null,
           ],
           [
-            "where it comes from",
+            "Where it comes from",
             of.request_id ? (
               <Link
                 key="lineage"

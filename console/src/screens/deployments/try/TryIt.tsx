@@ -109,7 +109,7 @@ function Form({
   const may = useMay("predict");
   const lacking = json === null ? missing : [];
   return (
-    <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="md">
+    <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="md" style={{ alignItems: "start" }}>
       <Panel
         title="A request"
         actions={
