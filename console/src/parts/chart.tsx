@@ -69,7 +69,7 @@ export function Chart({
     };
   }, [scheme]);
   useEffect(() => {
-    chart.current?.setOption({ ...ground(scheme), ...option }, { notMerge: true });
+    chart.current?.setOption({ ...ground(scheme), ...withAxes(option, scheme) }, { notMerge: true });
   }, [option, scheme]);
   return (
     <Stack gap={4}>
@@ -125,6 +125,24 @@ function FigureTable({ label, figures }: { label: string; figures: Figures }) {
       </table>
     </section>
   );
+}
+
+/** Axes that are read on either ground: the library's own greys are made for white. */
+function withAxes(option: EChartsCoreOption, scheme: "light" | "dark"): EChartsCoreOption {
+  const [text, line] = scheme === "light" ? ["#4b5563", "#e2e5ea"] : ["#a9b1bd", "#2b2f37"];
+  const dressed = (axis: unknown): unknown => {
+    if (Array.isArray(axis)) return axis.map(dressed);
+    const given = axis as Record<string, Record<string, unknown> | undefined>;
+    return {
+      ...given,
+      axisLabel: { color: text, ...given.axisLabel },
+      nameTextStyle: { color: text, ...given.nameTextStyle },
+      axisLine: { lineStyle: { color: text }, ...given.axisLine },
+      splitLine: { lineStyle: { color: line }, ...given.splitLine },
+    };
+  };
+  const axes = ["xAxis", "yAxis"].filter((name) => option[name]);
+  return { ...option, ...Object.fromEntries(axes.map((name) => [name, dressed(option[name])])) };
 }
 
 /** What all charts share. Tooltips are drawn on the canvas: nothing that a chart shows becomes markup. */

@@ -55,24 +55,17 @@ function sorted(of: Bag): { top: [string, number][]; rest: [string, number][]; b
   return { top: parts.slice(0, SHOWN), rest: parts.slice(SHOWN), base: figure(of.base_value) };
 }
 
+/** The parts stand beside the names: on a narrow screen there is no room for them beside the bars. */
 function bars(top: [string, number][]) {
   const shown = [...top].reverse();
-  const values = shown.map(([, value]) => value);
-  const [least, most] = [Math.min(0, ...values), Math.max(0, ...values)];
-  const room = (most - least) * 0.22; // for the figures beside the bars
   return {
     legend: { show: false },
+    tooltip: { show: false },
     grid: { left: 8, right: 8, top: 4, bottom: 4, containLabel: true },
-    xAxis: {
-      type: "value",
-      min: least < 0 ? least - room : 0,
-      max: most > 0 ? most + room : 0,
-      axisLabel: { show: false },
-      splitLine: { show: false },
-    },
+    xAxis: { type: "value", axisLabel: { show: false }, splitLine: { show: false } },
     yAxis: {
       type: "category",
-      data: shown.map(([name]) => name),
+      data: shown.map(([name, value]) => `${name}  ${signed(value)}`),
       axisTick: { show: false },
       axisLine: { show: false },
     },
@@ -80,16 +73,16 @@ function bars(top: [string, number][]) {
       {
         type: "bar",
         barMaxWidth: 16,
-        data: shown.map(([, value]) => ({
-          value,
-          itemStyle: { color: value >= 0 ? "#c2530b" : "#3b5bdb" },
-          label: { show: true, position: value >= 0 ? "right" : "left", formatter: signed(value) },
-        })),
+        data: shown.map(([, value]) => ({ value, itemStyle: { color: value >= 0 ? UP : DOWN } })),
       },
     ],
   };
 }
 
+/** Both are seen on a light and on a dark ground; the sign says it, too. */
+const UP = "#d9680f";
+const DOWN = "#4c6ef5";
+
 function signed(value: number): string {
-  return `${value > 0 ? "+" : ""}${number(value)}`;
+  return `${value > 0 ? "+" : value < 0 ? "−" : ""}${number(Math.abs(value), 2)}`;
 }

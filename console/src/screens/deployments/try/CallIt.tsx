@@ -6,7 +6,7 @@ import { Code } from "../../../parts/more";
 import { Panel } from "../../../parts/page";
 import type { Deployment } from "../api";
 
-const FORMS = { curl: "curl", sdk: "Python SDK", requests: "Python requests", js: "JavaScript" } as const;
+const FORMS = { curl: "curl", sdk: "SDK", requests: "Python", js: "JavaScript" } as const;
 type Form = keyof typeof FORMS;
 
 export function CallIt({ of, instances }: { of: Deployment; instances: unknown[] }) {
