@@ -103,10 +103,10 @@ SCREENS = {
     "version": ["churn"],
     "deployments": ["production/churn"],
     "deployment": ["Traffic", "churn/"],
-    "try": ["Try it"],
+    "try": ["A request", "customer_id", "Code to call it"],
     "rollout": ["smoke test"],
-    "approvals": ["churn"],
-    "approval": ["churn"],
+    "approvals": ["churn/1 to production"],
+    "approval": ["What is asked", "Compared with what serves now", "2 of 2 seats are filled", "Model card"],
     "monitoring": ["Drift", "PSI", "share of the rows"],
     "alert": ["What was seen"],
     "experiments": ["churn"],
@@ -205,6 +205,83 @@ class TestAudit:
         page.wait_for_url("**/audit?kind=deployment")
         rows = page.get_by_role("region", name="Audit events").locator("tbody tr[class=linked]")
         expect(rows.first).to_contain_text("deployment")
+
+
+class TestAnEndpoint:
+    def test_its_parts_are_addresses(self, desktop: Visitor, known: dict[str, str]) -> None:
+        page = desktop.open(known["deployment"])
+        page.get_by_role("tab", name="Rollouts").click()
+        page.wait_for_url("**?tab=rollouts")
+        expect(page.get_by_role("table", name="Rollouts")).to_contain_text("churn/1")
+        page.get_by_role("tab", name="As of").click()
+        expect(page.get_by_role("table", name="What was live")).to_contain_text("maria, sam")
+
+    def test_a_prediction_is_tried_and_explained(self, desktop: Visitor, known: dict[str, str]) -> None:
+        desktop.complaints.clear()
+        page = desktop.open(known["try"])
+        page.get_by_label("customer_id").fill("C0000001")
+        page.get_by_role("button", name="Predict").click()
+        expect(page.get_by_text("Answered by")).to_be_visible(timeout=120_000)
+        expect(page.get_by_role("link", name="lineage of this prediction")).to_be_visible()
+        expect(page.get_by_role("img", name="What each column added")).to_be_visible()
+        assert desktop.violations() == []
+        assert desktop.complaints == []
+
+    def test_a_refusal_names_the_place(self, desktop: Visitor, known: dict[str, str]) -> None:
+        page = desktop.open(known["try"])
+        page.get_by_text("JSON", exact=True).click()
+        page.get_by_label("Instances").fill('[{"customer_id": 5}]')
+        page.get_by_role("button", name="Predict").click()
+        expect(page.get_by_role("alert")).to_contain_text("instances[0].customer_id")
+        desktop.complaints.clear()  # the browser notes every 422
+
+    def test_the_same_request_stands_as_code(self, desktop: Visitor, known: dict[str, str]) -> None:
+        page = desktop.open(known["try"])
+        page.get_by_label("customer_id").fill("C0000002")
+        for language in ("curl", "SDK", "Python", "JavaScript"):
+            page.get_by_text(language, exact=True).click()
+            expect(page.get_by_role("region", name=language, exact=True)).to_contain_text("C0000002")
+
+    def test_what_changes_much_is_asked_for_once_more(self, desktop: Visitor, known: dict[str, str]) -> None:
+        page = desktop.open(known["deployment"])
+        page.get_by_role("button", name="Retire").click()
+        dialog = page.get_by_role("dialog", name="Retire this endpoint?")
+        expect(dialog).to_contain_text("production/churn")
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(dialog).to_be_hidden()
+
+
+class TestARollout:
+    def test_a_stage_opens_to_what_it_found(self, desktop: Visitor, known: dict[str, str]) -> None:
+        page = desktop.open(known["rollout"])
+        page.get_by_role("list", name="Stages", exact=True).get_by_text("security", exact=True).click()
+        expect(page.get_by_text("Bill of materials")).to_be_visible()
+        expect(page.get_by_text("OpenSSF model signing")).to_be_visible()
+
+
+class TestAnApproval:
+    def test_a_seat_fills_when_somebody_approves(self, browser: Browser, telco: Installation) -> None:
+        """The demo leaves a retrained model waiting for its manager and its senior data scientist."""
+        [waiting] = telco.json("approvals", "list", "--status", "pending")
+        key = telco.json("keys", "create", "at the console", "--user", "maria")["token"]
+        maria = replace(telco, environment={**telco.environment, "MLOPS_API_KEY": key})
+        with _signed_in(browser, maria, DESKTOP) as visitor:
+            page = visitor.open(f"/approvals/{waiting['approval_id']}")
+            expect(page.get_by_text("0 of 2 seats are filled")).to_be_visible()
+            expect(page.get_by_text("open, and you may take it")).to_be_visible()
+            for part in ("Compared with what serves now", "Risk", "Model card", "Evidence"):
+                expect(page.get_by_role("heading", level=2, name=part, exact=True)).to_be_visible()
+            _shoot(visitor, "approval-pending")
+            page.get_by_role("button", name="Approve").click()
+            dialog = page.get_by_role("dialog", name="Approve")
+            expect(dialog.get_by_role("button", name="Approve")).to_be_disabled()
+            dialog.get_by_label("Reason").fill("the evidence is complete")
+            dialog.get_by_role("button", name="Approve").click()
+            expect(page.get_by_text("1 of 2 seats are filled")).to_be_visible()
+            expect(page.get_by_text("filled by maria")).to_be_visible()
+            expect(page.get_by_text("You have voted.")).to_be_visible()
+            assert visitor.violations() == []
+            assert visitor.complaints == []
 
 
 class TestStoredScripts:
