@@ -184,6 +184,7 @@ def settle(platform: RunningPlatform, folder: Path) -> Estate:
             "check_id": watched.request_check(),
             "kind": "deployment",
             "id": watched.deployment_id,
+            "path": "any/page",
             **rows,
         },
     )

@@ -295,6 +295,8 @@ class TestAddresses:
         for route in routes:
             if not route.parameters or route.method not in ("GET", "DELETE"):
                 continue
+            if route.path.startswith("/console/"):
+                continue  # its page answers every path
             for name in route.parameters:
                 values = dict(estate.values, name="churn") | {name: text}
                 answer = estate.owner.client.request(route.method, platform.url + route.filled(values))

@@ -32,6 +32,7 @@ PLATFORM_WIDE = {  # what belongs to no team: who may not manage the platform is
 }
 PUBLIC = {  # what is the installation's and every member of any team may read
     "GET /api/v1/policies/versions/{policy_version}",
+    "GET /console/{path:path}",  # its page, which holds nothing of any team
 }
 
 

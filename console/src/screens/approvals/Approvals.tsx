@@ -67,6 +67,7 @@ export function Approvals() {
           columns={[
             {
               name: "What",
+              width: "15rem",
               cell: (each) => (
                 <Link to="/$team/approvals/$approval" params={{ team, approval: each.approval_id }}>
                   {each.model_name}/{each.model_version} to {each.environment}
