@@ -219,7 +219,7 @@ class TestAnEndpoint:
     def test_a_prediction_is_tried_and_explained(self, desktop: Visitor, known: dict[str, str]) -> None:
         desktop.complaints.clear()
         page = desktop.open(known["try"])
-        page.get_by_label("customer_id").fill("C0000001")
+        page.get_by_role("combobox", name="customer_id").fill("C0000001")
         page.get_by_role("button", name="Predict").click()
         expect(page.get_by_text("Answered by")).to_be_visible(timeout=120_000)
         expect(page.get_by_role("link", name="lineage of this prediction")).to_be_visible()
@@ -237,7 +237,7 @@ class TestAnEndpoint:
 
     def test_the_same_request_stands_as_code(self, desktop: Visitor, known: dict[str, str]) -> None:
         page = desktop.open(known["try"])
-        page.get_by_label("customer_id").fill("C0000002")
+        page.get_by_role("combobox", name="customer_id").fill("C0000002")
         for language in ("curl", "SDK", "Python", "JavaScript"):
             page.get_by_text(language, exact=True).click()
             expect(page.get_by_role("region", name=language, exact=True)).to_contain_text("C0000002")
@@ -256,7 +256,7 @@ class TestARollout:
         page = desktop.open(known["rollout"])
         page.get_by_role("list", name="Stages", exact=True).get_by_text("security", exact=True).click()
         expect(page.get_by_text("Bill of materials")).to_be_visible()
-        expect(page.get_by_text("OpenSSF model signing")).to_be_visible()
+        expect(page.get_by_text("OpenSSF model signing").first).to_be_visible()
 
 
 class TestAnApproval:
