@@ -31,7 +31,7 @@ export function MlflowLink({
   children: React.ReactNode;
 }) {
   return (
-    <Anchor href={mlflowAddress(workspace, path)} target="_blank" rel="noreferrer" inherit>
+    <Anchor href={mlflowAddress(workspace, path)} target="_blank" rel="noreferrer" inherit style={{ whiteSpace: "nowrap" }}>
       {children} <IconExternalLink size={12} role="img" aria-label="opens in a new tab" />
     </Anchor>
   );

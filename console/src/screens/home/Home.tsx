@@ -34,7 +34,7 @@ export function Home() {
                 of={ready.status}
                 tone={ready.status === "ok" || ready.status === "ready" ? "good" : "bad"}
               />
-              <span>version {ready.version}</span>
+              <span>version&nbsp;{ready.version}</span>
               <span>team {team}</span>
             </Group>
           )}
