@@ -20,7 +20,7 @@ ALONE := tests/integrations/mlflow tests/integrations/dbos
 # These start a whole platform of their own, one after the other.
 WHOLE := tests/server/test_openapi_fuzz.py tests/server/test_bucket.py tests/server/test_audit_archive.py tests/services/policies tests/cli/test_policies.py tests/services/deployments/test_online_redis.py tests/e2e
 
-.PHONY: help setup bad-canary console screenshots demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-overhead bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
+.PHONY: help setup bad-canary canary-errors console screenshots demo test test-quick test-torch fuzz fuzz-inference check fmt bench-api bench-tracking bench-features bench-isolation bench-models bench-overhead bench-serving openapi kill-rollouts migration soak-inference tamper-audit clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ BAD_CANARIES ?= 100
 
 bad-canary: $(READY) ## Deploy BAD_CANARIES bad versions on live traffic, and good ones beside them, and report
 	@PYTHONPATH=. $(RUN)/python benchmarks/bad_canary/run.py --canaries $(BAD_CANARIES) $(BENCH_ARGS)
+
+canary-errors: $(READY) ## Draw canaries by the thousand: how often drift of their answers is found, and seen wrongly
+	@PYTHONPATH=. $(RUN)/python benchmarks/bad_canary/errors.py $(BENCH_ARGS)
 
 FUZZ_PAYLOADS ?= 100000
 

@@ -20,12 +20,16 @@ _MEAN, _DEVIATION = 50.0, 15.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An endpoint, and how often it is asked; `x0` is normal around 50, by 15."""
+    """An endpoint, and how often it is asked; `x0` is normal around 50, by 15.
+
+    With `inputs` there are only so many values, which come back; else each is another one.
+    """
 
     name: str
     endpoint: str
     token: str
     rate: float
+    inputs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,10 @@ class _Lane:
         self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
         self._found: list[Answer] = []
         self._chance = random.Random(target.name)
+        self._known = [self._draw() for _ in range(target.inputs or 0)]
+
+    def _draw(self) -> float:
+        return self._chance.gauss(_MEAN, _DEVIATION)
 
     async def run(self) -> None:
         due = shipped = time.monotonic()
@@ -129,7 +137,8 @@ class _Lane:
 
     async def _answer(self) -> tuple[int, str, float | None]:
         reader, writer = self._idle.pop() if self._idle else await self._connect()
-        body = json.dumps({"instances": [{"x0": self._chance.gauss(_MEAN, _DEVIATION)}]}).encode()
+        value = self._chance.choice(self._known) if self._known else self._draw()
+        body = json.dumps({"instances": [{"x0": value}]}).encode()
         head = (
             f"POST {self._path} HTTP/1.1\r\nhost: {self._host}\r\ncontent-type: application/json\r\n"
             f"authorization: Bearer {self._target.token}\r\ncontent-length: {len(body)}\r\n\r\n"

@@ -43,6 +43,8 @@ LONGEST_GOOD = 1800.0
 GOOD_STEP_SECONDS = 10
 AFTERWARDS = 2.0
 RATE, SLOW_RATE = 60.0, 30.0
+RETURNING = 200
+"""At half of the endpoints there are only so many inputs, which come back."""
 WORK = 400
 """Products of two matrices of 64 x 64 for each answer: a few milliseconds."""
 THRESHOLDS = {10.0: "nearly all", 50.0: "half", 60.0: "a quarter"}
@@ -113,14 +115,14 @@ class Tried:
 class Lane:
     """One endpoint, its callers, and the versions that are tried there, one after the other."""
 
-    def __init__(self, kind: Kind, bench: Bench, callers: Callers, name: str) -> None:
+    def __init__(self, kind: Kind, bench: Bench, callers: Callers, name: str, inputs: int | None) -> None:
         self.kind, self._bench, self._callers, self._name = kind, bench, callers, name
         bench.plant("plain", **kind.serving)
         bench.assess("plain", LOW)
         first = bench.deploy("plain", "production")
         bench.until(first, "succeeded", within=300)
         bench.answers_with(first, 2.0, within=60)
-        callers.ask(Target(name, first["endpoint"], bench.engineer.token, kind.rate))
+        callers.ask(Target(name, first["endpoint"], bench.engineer.token, kind.rate, inputs))
 
     def bad(self, number: int) -> Tried:
         """One that is rolled back, with nothing said about how."""
@@ -216,7 +218,8 @@ def measure(root: Path, canaries: int, good: int, lanes_each: int) -> tuple[list
             for number, kind in enumerate(KINDS * lanes_each):
                 bench = Bench(running, root / f"models-{number}", LinearTools(), server.base)
                 bench.new_team()
-                lanes.append(Lane(kind, bench, callers, f"lane-{number}"))
+                returning = RETURNING if number % 2 != number // len(KINDS) % 2 else None
+                lanes.append(Lane(kind, bench, callers, f"lane-{number}", returning))
             return side_by_side(lanes, canaries, good)
         finally:
             callers.close()
@@ -272,8 +275,9 @@ The models are small graphs that build at once; what goes wrong does so for near
 them, in turns; answers drift by one or two of their standard deviations.
 
 The time runs from the first bad answer that a caller got of the new version to the rollback, or to the last answer of that
-version to any caller, whichever is later. The plan judges from 20 requests on, and answers from 30; where an endpoint has
-fewer than ten requests a second, the first step's share of them takes longer than a minute to be so many.
+version to any caller, whichever is later. The plan judges from 20 requests on, and answers from 30 inputs; where an endpoint has
+fewer than ten requests a second, the first step's share of them takes longer than a minute to be so many. At half of the endpoints
+no input comes twice, at the others there are {RETURNING} which come back.
 
 | | rolled back in time | seconds: min | median | max | bad answers to callers: median | most | failed requests of the old version |
 | --- | --- | --- | --- | --- | --- | --- | --- |

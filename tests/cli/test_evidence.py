@@ -88,5 +88,16 @@ class TestThePage:
             assert said in text
         assert "{" not in text
 
+    def test_says_which_evidence_raised_an_answer(self) -> None:
+        answered = {
+            "score": 4,
+            "reason": "two flags",
+            "answered": 3,
+            "because": ["churn@1: female holds gender"],
+        }
+        found = page(approval({"risk": {"assessments": {"data_sensitivity": answered}}}))["risk"]
+        assert found[0]["score"] == 4
+        assert found[0]["reason"] == "two flags (raised from 3: churn@1: female holds gender)"
+
     def test_is_there_before_any_stage_has_run(self) -> None:
         assert page(approval({}))["evidence"] == []

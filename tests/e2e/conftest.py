@@ -18,11 +18,11 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Installation:
-    """An installation of its own, and how to run `mlops` in it."""
+    """An installation of its own, the command that started it, and how to run `mlops` in it."""
 
     environment: dict[str, str]
     home: Path
-    demo: "subprocess.CompletedProcess[str]"
+    started: "subprocess.CompletedProcess[str]"
 
     @property
     def url(self) -> str:

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.e2e.conftest import Installation
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
+TEAM = "telco"
 SHOTS = os.environ.get("CONSOLE_SCREENSHOTS")
 """A folder to leave screenshots in; `make screenshots` writes those of the documents."""
 
@@ -29,23 +31,28 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def desktop(browser: Browser, installation: Installation) -> Iterator[Visitor]:
-    with _signed_in(browser, installation, DESKTOP) as visitor:
+def telco(installation: Installation) -> Installation:
+    """The demo's installation, in the demo's team."""
+    return replace(installation, environment={**installation.environment, "MLOPS_TEAM": TEAM})
+
+
+@pytest.fixture(scope="module")
+def desktop(browser: Browser, telco: Installation) -> Iterator[Visitor]:
+    with _signed_in(browser, telco, DESKTOP) as visitor:
         yield visitor
 
 
 @pytest.fixture(scope="module")
-def phone(browser: Browser, installation: Installation) -> Iterator[Visitor]:
-    with _signed_in(browser, installation, PHONE) as visitor:
+def phone(browser: Browser, telco: Installation) -> Iterator[Visitor]:
+    with _signed_in(browser, telco, PHONE) as visitor:
         yield visitor
 
 
 def _signed_in(
-    browser: Browser, installation: Installation, size: dict[str, int], *, dark: bool = False
+    browser: Browser, telco: Installation, size: dict[str, int], *, dark: bool = False
 ) -> AbstractContextManager[Visitor]:
-    link = installation.run("login", "--web").stdout.strip()
-    team = installation.json("whoami")["team"]
-    return visiting(browser, installation.url, team, link, size=size, dark=dark)
+    link = telco.run("login", "--web").stdout.strip()
+    return visiting(browser, telco.url, TEAM, link, size=size, dark=dark)
 
 
 def _shoot(visitor: Visitor, name: str) -> None:
@@ -55,11 +62,13 @@ def _shoot(visitor: Visitor, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def known(installation: Installation) -> dict[str, str]:
+def known(telco: Installation) -> dict[str, str]:
     """The addresses of what the demo left behind, below `/console/<team>`."""
-    [deployment] = [d for d in installation.json("deployments", "list") if d["environment"] == "production"]
-    alerts = installation.json("alerts", "list")
-    approvals = installation.json("approvals", "list")
+    [deployment] = [each for each in telco.json("deployments", "list") if each["environment"] == "production"]
+    one = {
+        noun: telco.json(noun, "list")[-1]
+        for noun in ("alerts", "approvals", "experiments", "jobs", "datasets", "features")
+    }
     return {
         "home": "",
         "models": "/models",
@@ -67,19 +76,20 @@ def known(installation: Installation) -> dict[str, str]:
         "version": "/models/churn/1",
         "deployments": "/deployments",
         "deployment": f"/deployments/{deployment['deployment_id']}",
+        "try": f"/deployments/{deployment['deployment_id']}?tab=try",
         "rollout": f"/rollouts/{deployment['last_rollout_id']}",
         "approvals": "/approvals",
-        "approval": f"/approvals/{approvals[0]['approval_id']}",
+        "approval": f"/approvals/{one['approvals']['approval_id']}",
         "monitoring": "/monitoring",
-        "alert": f"/alerts/{alerts[0]['alert_id']}",
+        "alert": f"/alerts/{one['alerts']['alert_id']}",
         "experiments": "/experiments",
-        "experiment": "/experiments/" + installation.json("experiments", "list")[0]["name"],
+        "experiment": f"/experiments/{one['experiments']['name']}",
         "jobs": "/jobs",
-        "job": "/jobs/" + installation.json("jobs", "list")[-1]["job_id"],
+        "job": f"/jobs/{one['jobs']['job_id']}",
         "datasets": "/datasets",
-        "dataset": "/datasets/" + installation.json("datasets", "list")[0]["name"],
+        "dataset": f"/datasets/{one['datasets']['name']}",
         "features": "/features",
-        "feature-view": "/features/" + installation.json("features", "list")[0]["name"],
+        "feature-view": f"/features/{one['features']['name']}",
         "lineage": f"/lineage/deployment/{deployment['deployment_id']}",
         "audit": "/audit",
         "team": "/settings",
@@ -92,7 +102,8 @@ SCREENS = {
     "model": ["churn"],
     "version": ["churn"],
     "deployments": ["production/churn"],
-    "deployment": ["churn"],
+    "deployment": ["Traffic", "churn/"],
+    "try": ["Try it"],
     "rollout": ["smoke test"],
     "approvals": ["churn"],
     "approval": ["churn"],
@@ -133,9 +144,9 @@ class TestEveryScreen:
 
     @pytest.mark.parametrize("name", ["home", "deployment", "monitoring", "approval"])
     def test_is_there_in_the_dark(
-        self, name: str, known: dict[str, str], browser: Browser, installation: Installation
+        self, name: str, known: dict[str, str], browser: Browser, telco: Installation
     ) -> None:
-        with _signed_in(browser, installation, DESKTOP, dark=True) as visitor:
+        with _signed_in(browser, telco, DESKTOP, dark=True) as visitor:
             visitor.open(known[name]).wait_for_load_state("networkidle")
             _shoot(visitor, f"{name}-dark")
             assert visitor.violations() == []
@@ -170,8 +181,8 @@ class TestTheFrame:
         expect(page.get_by_role("alert")).to_be_visible()
         desktop.complaints.clear()
 
-    def test_a_session_that_ended_asks_to_sign_in(self, browser: Browser, installation: Installation) -> None:
-        with _signed_in(browser, installation, DESKTOP) as visitor:
+    def test_a_session_that_ended_asks_to_sign_in(self, browser: Browser, telco: Installation) -> None:
+        with _signed_in(browser, telco, DESKTOP) as visitor:
             page = visitor.open("")
             page.get_by_role("button", name="Signed in as").click()
             page.get_by_role("menuitem", name="Sign out").click()
@@ -201,12 +212,12 @@ class TestStoredScripts:
 
     SCRIPT = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
-    def test_never_run(self, desktop: Visitor, installation: Installation, tmp_path: Path) -> None:
+    def test_never_run(self, desktop: Visitor, telco: Installation, tmp_path: Path) -> None:
         card = tmp_path / "card.yaml"
-        installation.run("models", "card", "show", "churn", "1")
+        telco.run("models", "card", "show", "churn", "1")
         card.write_text(f"intended_use: '{self.SCRIPT}'\nowner: '{self.SCRIPT}'\n")
-        assert installation.run("models", "card", "set", "churn", "1", "--file", str(card)).returncode == 0
-        made = installation.run("keys", "create", self.SCRIPT, "--output", "json")
+        assert telco.run("models", "card", "set", "churn", "1", "--file", str(card)).returncode == 0
+        made = telco.run("keys", "create", self.SCRIPT, "--output", "json")
         assert made.returncode == 0, made.stderr
         alarms: list[str] = []
         desktop.page.on("dialog", lambda dialog: (alarms.append(dialog.message), dialog.dismiss()))

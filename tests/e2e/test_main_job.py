@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 class TestTheDemo:
     def test_does_all_seven_steps(self, installation: Installation) -> None:
-        assert installation.demo.returncode == 0, installation.demo.stderr
-        story = installation.demo.stderr
+        assert installation.started.returncode == 0, installation.demo.stderr
+        story = installation.started.stderr
         for number in range(1, 8):
             assert f"\n{number}. " in story
         for outcome in (
@@ -33,7 +33,7 @@ class TestTheDemo:
             "mlops down",
         ):
             assert outcome in story, story
-        assert "endpoint" in json.loads(installation.demo.stdout)
+        assert "endpoint" in json.loads(installation.started.stdout)
 
     def test_leaves_no_secret_in_logs_or_databases(self, installation: Installation) -> None:
         key = installation.profile["key"].encode()

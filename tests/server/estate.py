@@ -98,6 +98,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /models/{model_id:path}/deploy/plan": {"json": {"environment": "staging"}},
     "POST /models/{model_id:path}/deploy": {"json": {"environment": "staging"}},
     "PUT /deployments/{deployment_id}/monitor": {"json": {}},
+    "POST /deployments/{deployment_id}/predict": {"json": {"instances": [{"tenure": 1}]}},
     "POST /deployments/{deployment_id}/shadow": {"json": {"model_id": "churn/1"}},
     "POST /shadows/{shadow_id}/promote": {"json": {}},
     "POST /deployments/{deployment_id}/ab-tests": {"json": AB_TEST},

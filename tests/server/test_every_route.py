@@ -166,8 +166,7 @@ class TestTheWrongRole:
     ) -> None:
         mine = [route for route in routes if permission in route.permissions]
         if not mine:
-            assert permission in {  # asked for inside of services, or by the inference plane
-                Permission.PREDICT,
+            assert permission in {  # asked for inside of services
                 Permission.DEPLOY_PRODUCTION,
                 Permission.MANAGE_KEYS,
             }
@@ -291,6 +290,7 @@ class TestTheOwner:
             "GET /api/v1/deployments/{deployment_id}/drift",  # no report yet
             "GET /api/v1/deployments/{deployment_id}/manifest",  # nothing was built yet
             "GET /api/v1/deployments/{deployment_id}/metrics",  # no inference server runs here
+            "POST /api/v1/deployments/{deployment_id}/predict",  # no inference server runs here
             "POST /api/v1/deployments/{deployment_id}/restore",  # nothing was live yet
             "POST /api/v1/approvals/{approval_id}/review",  # the owner broke the glass just before
         }

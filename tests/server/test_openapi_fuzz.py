@@ -29,7 +29,10 @@ from tests.support.training import archive_of
 
 LONG = "FUZZ_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
-PLANNED = {("/api/v1/deployments/{deployment_id}/metrics", "unavailable")}  # no inference server runs here
+PLANNED = {  # no inference server runs here
+    ("/api/v1/deployments/{deployment_id}/metrics", "unavailable"),
+    ("/api/v1/deployments/{deployment_id}/predict", "unavailable"),
+}
 ENDED = {"succeeded", "failed", "cancelled", "timed_out"}
 
 

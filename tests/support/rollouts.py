@@ -5,6 +5,7 @@ graph that the real inference server serves. The builder itself has its own test
 """
 
 import hashlib
+import itertools
 import json
 import secrets
 import threading
@@ -466,19 +467,20 @@ class Bench:
 
         eventually(look, within=within, what=f"an answer of {expected}")
 
-    def traffic(self, accepted: dict[str, Any], value: float = 1.0) -> "Traffic":
-        return Traffic(self, accepted, value)
+    def traffic(self, accepted: dict[str, Any], value: float = 1.0, *, inputs: int = 1) -> "Traffic":
+        """Asks about `value`, or about so many inputs from there on, one after the other and again."""
+        return Traffic(self, accepted, value, inputs)
 
 
 class Traffic:
     """Somebody who asks for predictions until told to stop."""
 
-    def __init__(self, bench: Bench, accepted: dict[str, Any], value: float) -> None:
+    def __init__(self, bench: Bench, accepted: dict[str, Any], value: float, inputs: int) -> None:
         self.statuses: list[int] = []
         self._stop = threading.Event()
         self._bench = bench
         self._accepted = accepted
-        self._value = value
+        self._values = itertools.cycle(value + number / inputs for number in range(inputs))
         self._token = bench.engineer.token
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -494,6 +496,6 @@ class Traffic:
         headers = {"authorization": f"Bearer {self._token}"}
         with httpx.Client(headers=headers, timeout=20) as client:
             while not self._stop.is_set():
-                body = {"instances": [{"x0": self._value}]}
+                body = {"instances": [{"x0": next(self._values)}]}
                 self.statuses.append(client.post(self._accepted["endpoint"], json=body).status_code)
                 time.sleep(0.002)

@@ -19,9 +19,23 @@ interface Act extends ButtonProps {
   confirm?: { title: string; text: React.ReactNode };
   /** A reason must (or may) be given; it goes into the audit log. */
   reason?: "required" | "optional";
+  /** The longest reason that is taken. */
+  longest?: number;
+  /** Why it cannot be done now, whatever somebody may do. */
+  barred?: string;
 }
 
-export function ActButton({ children, needs, act, done, confirm, reason, ...button }: Act) {
+export function ActButton({
+  children,
+  needs,
+  act,
+  done,
+  confirm,
+  reason,
+  longest = 2000,
+  barred,
+  ...button
+}: Act) {
   const may = useMay(needs);
   const client = useQueryClient();
   const [open, setOpen] = useState(false);
@@ -40,18 +54,20 @@ export function ActButton({ children, needs, act, done, confirm, reason, ...butt
     },
   });
   const ask = confirm || reason;
+  const lacking = may ? undefined : `You need the permission ${needs}. A team lead can give it.`;
+  const why = lacking ?? barred;
   const title = confirm?.title ?? String(children);
   return (
     <>
-      <Tooltip label={`You need the permission ${needs}. A team lead can give it.`} disabled={may}>
+      <Tooltip label={why} disabled={!why}>
         <Button
           variant="default"
           {...button}
-          aria-disabled={!may || undefined}
-          data-disabled={!may || undefined}
+          aria-disabled={why !== undefined || undefined}
+          data-disabled={why !== undefined || undefined}
           loading={mutation.isPending && !ask}
           onClick={() => {
-            if (!may) return;
+            if (why) return;
             if (ask) setOpen(true);
             else mutation.mutate();
           }}
@@ -79,7 +95,7 @@ export function ActButton({ children, needs, act, done, confirm, reason, ...butt
               required={reason === "required"}
               autosize
               minRows={2}
-              maxLength={2000}
+              maxLength={longest}
               value={text}
               data-autofocus
               onChange={(event) => setText(event.currentTarget.value)}

@@ -14,10 +14,11 @@ import {
   Tooltip,
   UnstyledButton,
   useMantineColorScheme,
+  VisuallyHidden,
 } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { spotlight } from "@mantine/spotlight";
-import { IconLogout, IconMoonStars, IconSearch, IconSun } from "@tabler/icons-react";
+import { IconLogout, IconMoonStars, IconSearch, IconSun, IconUser } from "@tabler/icons-react";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { createLink, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { type AnchorHTMLAttributes, forwardRef, useEffect } from "react";
@@ -127,11 +128,11 @@ function Find() {
       px="sm"
       py={4}
       ml="auto"
-      aria-label="Find or do something"
       aria-keyshortcuts="Control+K Meta+K"
     >
       <Group gap={8} wrap="nowrap">
         <IconSearch size={14} aria-hidden />
+        <VisuallyHidden hiddenFrom="sm">Find or do</VisuallyHidden>
         <Text size="xs" c="dimmed" visibleFrom="sm">
           Find or do
         </Text>
@@ -168,8 +169,8 @@ function Person({ team }: { team: string }) {
     <Menu width={240} position="bottom-end">
       <Menu.Target>
         <UnstyledButton aria-label={`Signed in as ${name}`}>
-          <Avatar size={28} radius="xl" color="indigo" variant="filled" aria-hidden>
-            {name.slice(0, 2).toUpperCase()}
+          <Avatar size={28} radius="xl" color="indigo" variant="filled">
+            <IconUser size={16} aria-hidden />
           </Avatar>
         </UnstyledButton>
       </Menu.Target>

@@ -33,7 +33,7 @@ def page(approval: ApprovalDetail) -> dict[str, Any]:
         f" within {needs.within_hours:g} h",
         "serving_now": evidence.get("serving_now") or None,
         "risk": [
-            {"assessment": name.replace("_", " "), **answer}
+            {"assessment": name.replace("_", " "), **answer, "reason": _reason(answer)}
             for name, answer in (risk.get("assessments") or {}).items()
         ],
         "model_card": [
@@ -45,6 +45,13 @@ def page(approval: ApprovalDetail) -> dict[str, Any]:
             for what, found in _facts(facts)
         ],
     }
+
+
+def _reason(answer: Mapping[str, Any]) -> str:
+    """What a person said, and the evidence that raised their answer."""
+    if answer.get("answered") is None:
+        return str(answer["reason"])
+    return f"{answer['reason']} (raised from {answer['answered']}: {'; '.join(answer['because'])})"
 
 
 def _facts(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,13 +1,16 @@
 """`mlops models`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ml_platform.cli import governance
 from ml_platform.cli.context import Group, Output, document, pairs, platform, show
 from ml_platform.cli.output import Format, say, show_parts
+
+if TYPE_CHECKING:
+    from ml_platform.contracts.governance import ModelRisk
 
 models = Group("Registered models, their versions and their risk")
 risk = Group("The risk questionnaire of a model")
@@ -113,7 +116,9 @@ def set_alias(
 @risk.command("show")
 def show_risk(name: ModelName, output: Output = Format.TABLE) -> None:
     """Show a model's risk, what evidence raised it, and whose approval production needs."""
-    show(platform().models.risk(name), output)
+    found = platform().models.risk(name)
+    show(found, output)
+    _tell_raised(found)
 
 
 @risk.command("assess")
@@ -147,4 +152,13 @@ def assess(
         given[question] = (int(score), reason.strip())
     if not given:
         raise typer.BadParameter("the answers are missing: give --answer five times, or --file")
-    show_parts(platform().models.assess_risk(name, given), output, [*_RISK, "approval"], {})
+    found = platform().models.assess_risk(name, given)
+    show_parts(found, output, [*_RISK, "approval"], {})
+    _tell_raised(found)
+
+
+def _tell_raised(found: "ModelRisk") -> None:
+    """Says which answers count for more than was answered, and why."""
+    for question, answer in found.assessments.items():
+        if answer.answered is not None:
+            say(f"{question} counts {answer.score}, not {answer.answered}: {'; '.join(answer.because)}")

@@ -65,6 +65,7 @@ def _unplain(value: Any) -> str | None:
     return None
 
 
+JsonList = Annotated[list[Any], AfterValidator(_plain_json)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_plain_json)]
 """A free-form JSON object, bounded in depth and size, without NaN, Infinity or control characters."""
 

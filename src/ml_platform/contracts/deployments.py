@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ml_platform.contracts.base import Moment, Name, RequestModel, ResponseModel, Slug
+from ml_platform.contracts.base import JsonList, JsonObject, Moment, Name, RequestModel, ResponseModel, Slug
 from ml_platform.contracts.governance import ApprovalRequirement, RiskLevel
 
 
@@ -46,7 +46,7 @@ class CanaryPlan(RequestModel):
         gt=0,
         le=100,
         description="PSI of the answers against the old revision's in the same window, beyond what chance gives,"
-        " from 200 answers each; null: not judged",
+        " from 30 entities or inputs each; null: not judged",
     )
     max_quality_drop: float | None = Field(
         default=0.05,
@@ -455,3 +455,34 @@ class DeploymentRestore(RequestModel):
 
     at: Moment = Field(examples=["2026-03-01T12:00:00Z"])
     justification: Name | None = Field(default=None, description="Shown to the approvers")
+
+
+class PredictionRequest(RequestModel):
+    """One request to the endpoint, which the platform makes for whoever has no key of their own at hand."""
+
+    instances: JsonList = Field(
+        min_length=1,
+        max_length=100,
+        description="Rows, objects by column name, or entity keys",
+        examples=[[{"customer_id": "C0000001"}]],
+    )
+    parameters: JsonObject | None = Field(default=None, description="Params of the model's signature")
+    explain: bool = Field(default=False, description="Also why; a second request, to the same revision")
+
+
+class PredictionAnswer(ResponseModel):
+    """What the endpoint answered, and which revision did."""
+
+    predictions: list[Any]
+    explanations: list[dict[str, Any]] | None = Field(
+        default=None,
+        description="For each instance `base_value` and `values` by column, or `classes` of them",
+    )
+    not_explained: str | None = Field(
+        default=None, description="Why there is no explanation where one was asked for"
+    )
+    revision_id: str
+    model_name: str
+    model_version: int
+    request_id: str | None = Field(description="By it the prediction is found in the log and in the lineage")
+    milliseconds: float = Field(description="From the control plane to the inference server and back")

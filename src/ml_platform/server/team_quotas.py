@@ -11,8 +11,10 @@ class TeamLimits:
     def __init__(self, default: Quota) -> None:
         self._default = default
 
-    def of_team(self, work: Work) -> Quota:
-        row, default = work.session.get(TeamRow, work.team_id), self._default
+    def of_team(self, work: Work, *, lock: bool = False) -> Quota:
+        # What refers to the team may be added meanwhile: that takes a weaker lock.
+        held = {"key_share": True} if lock else None
+        row, default = work.session.get(TeamRow, work.team_id, with_for_update=held), self._default
         if row is None:
             return default
         return Quota(

@@ -128,12 +128,12 @@ class Plane:
         )
         return InferenceMetrics(window_seconds=window_seconds, covered_seconds=window_seconds, revisions=rows)
 
-    def predict(self, *args: Any, revision_id: str, **kwargs: Any) -> Answer:
+    def predict(self, *args: Any, revision_id: str | None, **kwargs: Any) -> Answer:
         with self._database.read() as session:
             bias = float(session.get_one(RevisionRow, revision_id).model_version)
         return Answer(200, {"predictions": [row["x0"] + bias for row in args[3]]}, 0.1, revision_id)
 
-    def explain(self, *args: Any, revision_id: str, **kwargs: Any) -> Answer:
+    def explain(self, *args: Any, revision_id: str | None, **kwargs: Any) -> Answer:
         return Answer(501, {"error": "nothing is explained here"}, 0.1, revision_id)
 
 

@@ -299,6 +299,24 @@ class TestTheQuota:
         rollout = bench.until(begun.json(), "failed")
         assert "replicas: 2 of 3 are taken, and this makes it 4" in rollout["reason"]
 
+    def test_that_was_lowered_meanwhile_stops_it_when_it_is_placed(self, bench: Bench) -> None:
+        self.limit(bench, max_deployments=2)
+        bench.plant("plain")
+        bench.assess("plain", MEDIUM)
+        waiting = bench.deploy("plain", "production")
+        approval = bench.approval(waiting)
+        later = bench.deploy("plain", "staging")
+        bench.until(later, "succeeded")
+        self.limit(bench, max_deployments=1)
+        for role in ("manager", "senior_data_scientist"):
+            assert bench.vote(approval, bench.person(role)).status_code == 200
+        rollout = bench.until(waiting, "failed")
+        assert {s["name"]: s["status"] for s in rollout["stages"]}["deploy"] == "failed"
+        assert "deployments: 1 of 1 are taken, and this makes it 2" in rollout["reason"]
+        assert f"mlops teams set-quota {bench.team}" in rollout["reason"]
+        assert bench.deployment(waiting)["revisions"] == []
+        bench.answers_with(later, 2.0)
+
 
 class TestWhoAskedForIt:
     """Between the request and the placing days may pass, in which people come and go."""

@@ -87,6 +87,12 @@ class TestRollingBack:
     def test_an_unavailability_that_the_old_one_shares_is_not_the_new_ones(self) -> None:
         assert decide(Measured(200, 4, 20.0), Measured(200, 4, 20.0)).verdict == "promote"
 
+    def test_one_failure_more_among_few_requests_is_chance(self) -> None:
+        plan = CanaryPlan(step_seconds=60, min_requests=80)
+        old = Measured(93, 1, 20.0)
+        assert decide(Measured(90, 2, 20.0), old, plan=plan).verdict == "promote"
+        assert decide(Measured(90, 4, 20.0), Measured(930, 9, 20.0), plan=plan).verdict == "rollback"
+
 
 class TestTheLastMinute:
     LONG = Judgement("wait", "1000 of 5000 requests so far", {"elapsed_seconds": 500})
@@ -122,11 +128,18 @@ class TestItsAnswers:
     PROMOTE = Judgement("promote", "no worse", {"elapsed_seconds": 90})
 
     def weighed(
-        self, *, psi: float | None = 0.0, rows: int = 500, baseline_rows: int = 500, **plan: object
+        self,
+        *,
+        psi: float | None = 0.0,
+        distinct: int = 500,
+        baseline_distinct: int = 500,
+        chance: float = 0.0,
+        **plan: object,
     ) -> Judgement:
-        compared = Compared(
-            AnswersCompared(rows, baseline_rows, psi), QualityCompared(None, 0, None, 0, None)
+        answers = AnswersCompared(
+            5000, 5000, psi, distinct=distinct, baseline_distinct=baseline_distinct, chance=chance
         )
+        compared = Compared(answers, QualityCompared(None, 0, None, 0, None))
         return weigh(CanaryPlan.model_validate(plan), self.PROMOTE, compared)
 
     def test_the_same_answers_change_nothing(self) -> None:
@@ -142,21 +155,22 @@ class TestItsAnswers:
     def test_exactly_the_limit_is_none(self) -> None:
         assert self.weighed(psi=0.25).verdict == "promote"
 
-    @pytest.mark.parametrize("few", [{"rows": 199}, {"baseline_rows": 199}])
-    def test_a_few_answers_prove_nothing(self, few: dict[str, int]) -> None:
+    @pytest.mark.parametrize("few", [{"distinct": 29}, {"baseline_distinct": 29}])
+    def test_a_few_entities_prove_nothing_however_often_they_ask(self, few: dict[str, int]) -> None:
         assert self.weighed(psi=3.0, **few).verdict == "promote"
+        assert self.weighed(psi=3.0, **dict.fromkeys(few, 30)).verdict == "rollback"
 
-    def test_the_fewer_there_are_the_farther_they_must_lie(self) -> None:
-        assert self.weighed(psi=0.39, rows=200).verdict == "promote"
-        assert self.weighed(psi=0.42, rows=200).verdict == "rollback"
-        assert self.weighed(psi=0.5, rows=200, baseline_rows=3800).verdict == "rollback"
-        assert self.weighed(psi=0.26, rows=100_000, baseline_rows=100_000).verdict == "rollback"
+    def test_they_must_lie_farther_than_chance_puts_them(self) -> None:
+        assert self.weighed(psi=0.84, chance=0.6).verdict == "promote"
+        found = self.weighed(psi=0.86, chance=0.6)
+        assert found.verdict == "rollback"
+        assert "PSI 0.86 over 500 and 500 entities or inputs is above 0.85" in found.reason
 
     def test_a_plan_may_leave_them_out(self) -> None:
         assert self.weighed(psi=3.0, max_answer_shift=None).verdict == "promote"
 
     def test_without_answers_on_a_side_there_is_nothing_to_compare(self) -> None:
-        assert self.weighed(psi=None, rows=0).verdict == "promote"
+        assert self.weighed(psi=None, distinct=0).verdict == "promote"
 
 
 class TestAnswersWithoutAValue:

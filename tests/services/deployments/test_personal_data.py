@@ -1,16 +1,26 @@
 """Personal data in what a model was trained on: its risk, the approval's evidence, and what it may take in."""
 
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 import polars as pl
 import pytest
+from sqlalchemy.orm import Session
 
 from ml_platform.contracts.personaldata import PersonalDataGroup
+from ml_platform.kit.clock import utc_now
 from ml_platform.kit.db import Database
-from ml_platform.services.access import Actor
+from ml_platform.services.access import Actor, WorkFactory
 from ml_platform.services.deployments import RolloutParts
-from ml_platform.services.deployments.permitting import facts_of_version
-from ml_platform.services.governance import InputRule
+from ml_platform.services.deployments.permitting import facts_of_version, training_of
+from ml_platform.services.deployments.tables import DeploymentRow
+from ml_platform.services.governance import (
+    InputRule,
+    PersonalDataCheck,
+    ProductionUse,
+    ReviewWatch,
+    TrainingFacts,
+)
 from ml_platform.services.identity.tables import TeamRow
 from ml_platform.services.registry.tables import ModelVersionRow
 from tests.integrations.personaldata.people import People
@@ -39,7 +49,7 @@ def upload(bench: Bench, name: str, frame: pl.DataFrame) -> None:
     assert answer.status_code == 201, answer.text
 
 
-def trained_on(bench: Bench, model: str, **inputs: str) -> str:
+def trained_on(bench: Bench, model: str, number: int = 1, **inputs: str) -> str:
     """Makes the version the product of a job that was given these inputs; the job itself need not end."""
     client = bench.engineer.client
     job_id = submit_script(
@@ -47,7 +57,9 @@ def trained_on(bench: Bench, model: str, **inputs: str) -> str:
     )
     with bench.platform.runtime.components.get(Database).write() as session:
         team = session.query(TeamRow).filter_by(name=bench.team).one()
-        row = session.query(ModelVersionRow).filter_by(team_id=team.id, model_name=model, version=1).one()
+        row = (
+            session.query(ModelVersionRow).filter_by(team_id=team.id, model_name=model, version=number).one()
+        )
         row.job_id = job_id
     return job_id
 
@@ -298,8 +310,107 @@ class TestPolicies:
 
         def facts() -> dict[str, Any]:
             with parts.factory.begin(actor_of(bench), write=False) as work:
-                return facts_of_version(work, parts.catalogue.resolve(work, "told"), parts.personal_data)
+                version = parts.catalogue.resolve(work, "told")
+                return facts_of_version(work, version, training_of(work, version, parts.personal_data))
 
         assert (facts()["personal_data"], facts()["data_sensitivity"]) == (True, 7)
         mark(bench, "people", "contact", "email", "wrong")
         assert (facts()["personal_data"], facts()["data_sensitivity"]) == (False, 3)
+
+    def test_follow_the_lineage_once_for_all_that_goes_by_it(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        check = bench.platform.runtime.components.get(PersonalDataCheck)
+        real, followed = check.training, []
+
+        def training(session: Session, team_id: str, model: str, version: int) -> TrainingFacts:
+            followed.append(model)
+            return real(session, team_id, model, version)
+
+        monkeypatch.setattr(check, "training", training)
+        bench.plant("once")
+        answer = bench.engineer.client.post("/models/once/deploy/plan", json={"environment": "staging"})
+        assert (answer.status_code, followed.count("once")) == (200, 1)
+        followed.clear()
+        bench.until(bench.deploy("once"), "succeeded")
+        assert followed.count("once") == 3, "when it is asked for, validated and placed"
+
+
+class TestTheRegister:
+    """Of what serves, the reviews go by the risk that it would be deployed by today."""
+
+    ANSWERED: ClassVar = LOW | {"business_impact": 4}
+    DAYS = 15
+    """A medium risk is reviewed every two weeks, a low one every month."""
+
+    def served(self, bench: Bench, model: str) -> None:
+        """In production at low risk for so many days; what was found in its data came to light later."""
+        bench.plant(model)
+        bench.assess(model, self.ANSWERED)
+        accepted = bench.deploy(model, "production", canary={"steps": [100]})
+        bench.until(accepted, "succeeded")
+        with bench.platform.runtime.components.get(Database).write() as session:
+            row = session.get_one(DeploymentRow, accepted["deployment_id"])
+            row.created_at = utc_now() - timedelta(days=self.DAYS)
+        assert self.line(bench, model)["risk_level"] == "low"
+
+    def line(self, bench: Bench, model: str) -> dict[str, Any]:
+        answer = bench.engineer.client.get(f"/governance/models/{model}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def review(self, bench: Bench, model: str, role: str) -> Any:
+        body = {"verdict": "keep", "findings": "looked through"}
+        return bench.person(role).client.post(f"/governance/models/{model}/reviews", json=body)
+
+    def test_what_was_found_brings_the_review_forward_and_other_people_to_it(self, bench: Bench) -> None:
+        parts = bench.platform.runtime.components
+        watch = ReviewWatch(parts.get(WorkFactory), parts.get(ProductionUse), parts.get(PersonalDataCheck))
+        self.served(bench, "aging")
+        assert not self.line(bench, "aging")["overdue"]
+        assert "aging" not in watch.run()
+        upload(bench, "people", people())
+        trained_on(bench, "aging", train="dataset:people@1")
+        found = self.line(bench, "aging")
+        assert (found["risk_level"], found["risk_score"], found["overdue"]) == ("medium", 15, True)
+        [listed] = bench.engineer.client.get("/governance/models").json()["items"]
+        assert listed == found
+        assert "aging" in watch.run()
+        alerts = bench.engineer.client.get("/alerts", params={"resource": "aging"}).json()["items"]
+        assert "medium risk" in alerts[0]["detail"]
+        assert self.review(bench, "aging", "team_lead").status_code == 403
+        made = self.review(bench, "aging", "manager")
+        assert (made.status_code, made.json()["risk_level"]) == (201, "medium")
+        assert not self.line(bench, "aging")["overdue"]
+
+    def test_a_newer_version_that_does_not_serve_changes_nothing(self, bench: Bench) -> None:
+        self.served(bench, "steady")
+        bench.plant("steady")
+        upload(bench, "people", people())
+        trained_on(bench, "steady", 2, train="dataset:people@1")
+        assert risk(bench, "steady")["level"] == "medium"
+        found = self.line(bench, "steady")
+        assert (found["risk_level"], found["overdue"]) == ("low", False)
+
+    def test_the_answers_say_when_the_raised_risk_is_reviewed(self, bench: Bench) -> None:
+        bench.plant("dated")
+        bench.assess("dated", self.ANSWERED)
+
+        def every() -> timedelta:
+            found = risk(bench, "dated")
+            due, answered = (datetime.fromisoformat(found[name]) for name in ("review_due_at", "answered_at"))
+            return due - answered
+
+        assert every() == timedelta(days=30)
+        upload(bench, "people", people())
+        trained_on(bench, "dated", train="dataset:people@1")
+        assert every() == timedelta(days=14)
+
+    def test_the_card_asks_for_what_the_raised_risk_needs(self, bench: Bench) -> None:
+        bench.plant("carded", model_card={"intended_use": "offers"})
+        bench.assess("carded", self.ANSWERED)
+        address = "/models/carded/versions/1/card"
+        assert bench.engineer.client.get(address).json()["missing"] == []
+        upload(bench, "people", people())
+        trained_on(bench, "carded", train="dataset:people@1")
+        assert bench.engineer.client.get(address).json()["missing"] == ["limitations"]

@@ -42,6 +42,27 @@ class TestDeployingAtOnce:
             assert len(client.get("/deployments").json()["items"]) == 1
             client.post(f"/rollouts/{won['rollout_id']}/cancel")
 
+    def test_of_many_endpoints_at_once_the_quota_is_filled_and_not_passed(self, bench: Bench) -> None:
+        answer = bench.platform.admin.patch(f"/teams/{bench.team}", json={"max_deployments": 2})
+        assert answer.status_code == 200, answer.text
+        bench.plant("plain")
+        client = bench.engineer.client
+        found = together(
+            *(
+                lambda name=f"endpoint-{number}": client.post(
+                    "/models/plain/deploy", json={"environment": "staging", "name": name}
+                )
+                for number in range(AT_ONCE)
+            )
+        )
+        assert {answer.status_code for answer in found} == {202}
+        ended = [bench.until(answer.json(), "succeeded", "failed", within=120) for answer in found]
+        assert Counter(rollout["status"] for rollout in ended) == {"succeeded": 2, "failed": AT_ONCE - 2}
+        for rollout in ended:
+            assert rollout["status"] == "succeeded" or "mlops teams set-quota" in rollout["reason"]
+        used = {item["name"]: item["used"] for item in client.get("/quota").json()["limits"]}
+        assert used["deployments"] == 2
+
 
 class TestVotingAtOnce:
     def test_one_person_voting_many_times_counts_once(self, bench: Bench) -> None:

@@ -507,12 +507,23 @@ class TestCanary:
         bench = comparing
         _, accepted = self.second(bench, quick(50, step_seconds=60, hold_seconds=60))
         bench.until(accepted, "canary")
-        with bench.traffic(accepted):
+        with bench.traffic(accepted, inputs=100):
             rollout = bench.until(accepted, "rolled_back")
         assert "distributed differently" in rollout["reason"]
         [step] = rollout["canary"]
-        assert step["evidence"]["answers"]["rows"] >= 200
+        answers = step["evidence"]["answers"]
+        assert 30 <= answers["distinct"] <= 100
         bench.answers_with(accepted, 2.0)
+
+    def test_a_handful_of_inputs_that_come_back_are_no_sample_of_its_answers(self, comparing: Bench) -> None:
+        first, accepted = self.second(comparing, quick(50, step_seconds=6, min_requests=100))
+        with comparing.traffic(first, inputs=8):
+            rollout = comparing.until(accepted, "succeeded")
+        [step] = rollout["canary"]
+        answers = step["evidence"]["answers"]
+        assert (answers["distinct"], answers["baseline_distinct"]) == (8, 8)
+        assert answers["rows"] >= 30
+        assert answers["psi"] > 1
 
     def test_one_that_is_paused_holds_and_still_goes_back_when_it_fails(self, bench: Bench) -> None:
         first, accepted = self.second(bench, quick(50, hold_seconds=1), fragile=True)

@@ -4,12 +4,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from ml_platform.contracts.deployments import CanaryPlan
 from ml_platform.contracts.serving import InferenceMetrics, RevisionMetrics
+from ml_platform.kit.db import Database
 from ml_platform.kit.errors import UnavailableError
 from ml_platform.services.deployments import RollbackWatch, RolloutParts
+from ml_platform.services.deployments.answerwatch import AnswerWatch
+from ml_platform.services.deployments.canary import without_value
+from ml_platform.services.deployments.interfaces import AnswersCompared
+from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow
 from ml_platform.services.deployments.watch import LONG_SECONDS, SHORT_SECONDS, trouble_of
+from tests.support.crash import eventually
 from tests.support.rollouts import LOW, Bench
 
 PLAN = CanaryPlan()
@@ -65,6 +72,10 @@ class TestTriggers:
         assert found is not None
         assert "98.99%" in found.reason
         assert trouble_of(PLAN, traffic(1000, 20), traffic(10_000, 100), None) is None
+
+    def test_two_failures_of_a_machine_that_stalled_are_no_unavailability_and_three_are(self) -> None:
+        assert trouble_of(PLAN, traffic(100, 2), traffic(100, 2), None) is None
+        assert trouble_of(PLAN, traffic(100, 3), traffic(100, 3), None) is not None
 
 
 @dataclass
@@ -151,3 +162,76 @@ class TestRollingBack:
         assert self.look(bench, monkeypatch) == []
         assert self.look(bench, monkeypatch, away=True) == []
         assert self.revisions(bench, served) == before
+
+
+class TestAnswersWithoutAValue:
+    """Read from the log of a real inference server; a model that gives none above ten gives one to the sample."""
+
+    ABOVE = 20.0
+
+    def answered(self, bench: Bench, accepted: dict[str, Any], requests: int) -> None:
+        """So many answers stand in the log."""
+        with bench.traffic(accepted, value=self.ABOVE, inputs=10) as traffic:
+            eventually(lambda: len(traffic.statuses) >= requests, within=60)
+        assert set(traffic.statuses) == {200}
+        assert self.parts(bench).plane.flush()  # type: ignore[attr-defined]
+
+    def parts(self, bench: Bench) -> RolloutParts:
+        return bench.platform.runtime.components.get(RolloutParts)
+
+    def release(self, bench: Bench, **model: Any) -> dict[str, Any]:
+        bench.plant("plain", **model)
+        bench.assess("plain", LOW)
+        accepted = bench.deploy("plain", "production", canary={"steps": [100]})
+        bench.until(accepted, "succeeded")
+        return accepted
+
+    def rolled_back(self, bench: Bench, accepted: dict[str, Any]) -> list[dict[str, Any]]:
+        """The events of that, after a look."""
+        RollbackWatch(self.parts(bench)).run()
+        query = f"/audit/events?resource={accepted['deployment_id']}&action=deployment.rollback"
+        found: list[dict[str, Any]] = bench.platform.admin.get(query).json()["items"]
+        return found
+
+    def look(self, bench: Bench, accepted: dict[str, Any]) -> AnswersCompared | None:
+        """What a watch that has never looked sees of what serves now."""
+        with bench.platform.runtime.components.get(Database).read() as session:
+            deployment = session.get_one(DeploymentRow, accepted["deployment_id"])
+            query = select(RevisionRow).where(
+                RevisionRow.deployment_id == deployment.id, RevisionRow.status == "serving"
+            )
+            revision = session.scalars(query).one()
+        return AnswerWatch(self.parts(bench)).compared(deployment, revision, SHORT_SECONDS)
+
+    def test_lead_back_to_a_revision_that_gave_values(self, comparing: Bench) -> None:
+        first = self.release(comparing, bias=1.0)
+        comparing.answers_with(first, 2.0)
+        self.answered(comparing, first, 30)
+        second = self.release(comparing, bias=2.0, empty_above=10.0)
+        comparing.answers_with(second, 3.0)
+        self.answered(comparing, second, 150)
+        # The control plane's own watch may be the one that does it.
+        [event] = eventually(lambda: self.rolled_back(comparing, second), within=60)
+        assert event["context"]["automatic"] is True
+        assert "have no value (NaN, infinity or null)" in event["after"]["reason"]
+        assert event["context"]["evidence"]["baseline_empty"] == 0
+        comparing.answers_with(first, 2.0)
+
+    def test_that_the_older_one_did_not_give_either_are_no_reason(self, comparing: Bench) -> None:
+        first = self.release(comparing, bias=1.0, empty_above=10.0)
+        comparing.answers_with(first, 2.0)
+        self.answered(comparing, first, 120)
+        second = self.release(comparing, bias=2.0, empty_above=10.0)
+        comparing.answers_with(second, 3.0)
+        self.answered(comparing, second, 120)
+        found = self.look(comparing, second)
+        assert found is not None
+        assert min(found.empty, found.baseline_empty) >= 120
+        assert without_value(PLAN.max_error_rate, found) is None
+        assert second["deployment_id"] not in RollbackWatch(self.parts(comparing)).run()
+
+    def test_without_an_older_one_there_is_nothing_to_judge_by(self, comparing: Bench) -> None:
+        first = self.release(comparing, bias=1.0, empty_above=10.0)
+        comparing.answers_with(first, 2.0)
+        self.answered(comparing, first, 120)
+        assert self.look(comparing, first) is None

@@ -5,6 +5,8 @@ export const approvalRoutes = [
   createRoute({
     getParentRoute: () => teamRoute,
     path: "approvals",
+    validateSearch: (search: Record<string, unknown>): { status?: string } =>
+      typeof search.status === "string" ? { status: search.status } : {},
     component: lazyRouteComponent(() => import("./Approvals"), "Approvals"),
   }),
   createRoute({

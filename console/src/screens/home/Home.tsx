@@ -1,6 +1,6 @@
 /** What needs somebody, how the endpoints do, and what changed: the page to open in the morning. */
 
-import { Group, SimpleGrid, Stack, Text } from "@mantine/core";
+import { Group, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { answer, api } from "../../api/client";
 import { CALM } from "../../api/live";
@@ -34,21 +34,23 @@ export function Home() {
                 of={ready.status}
                 tone={ready.status === "ok" || ready.status === "ready" ? "good" : "bad"}
               />
-              <span>version&nbsp;{ready.version}</span>
+              <span>version {ready.version}</span>
               <span>team {team}</span>
             </Group>
           )}
         </Loaded>
       }
     >
-      <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="md">
+      <div className="main-and-side">
         <Stack gap="md">
           <Needs team={team} />
-          <Quota team={team} />
+          <Endpoints team={team} />
         </Stack>
-        {person?.permissions.includes("read_audit") && <Changes team={team} />}
-      </SimpleGrid>
-      <Endpoints team={team} />
+        <Stack gap="md">
+          <Quota team={team} />
+          {person?.permissions.includes("read_audit") && <Changes team={team} />}
+        </Stack>
+      </div>
     </Page>
   );
 }
@@ -103,18 +105,22 @@ async function needs(team: string): Promise<Need[]> {
     answer(api.GET("/api/v1/governance/models", { params: { query: list } })),
   ]);
   return [
-    ...alerts.items.map((alert) => alertNeed(alert)),
+    ...alerts.items.map((alert) => alertNeed(team, alert)),
     ...approvals.items.map((approval) => approvalNeed(team, approval)),
     ...deployments.items.filter(stopped).map((deployment) => rolloutNeed(team, deployment)),
     ...models.items.filter((model) => model.overdue).map((model) => reviewNeed(team, model)),
   ];
 }
 
-function alertNeed(alert: Schemas["Alert"]): Need {
+function alertNeed(team: string, alert: Schemas["Alert"]): Need {
   return {
     key: alert.alert_id,
     state: <Status of={alert.severity} />,
-    what: alert.title,
+    what: (
+      <Link to="/$team/alerts/$alert" params={{ team, alert: alert.alert_id }}>
+        {alert.title}
+      </Link>
+    ),
     at: alert.last_seen_at,
   };
 }

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -67,11 +67,12 @@ class InferenceClient:
         instances: Sequence[Any],
         *,
         token: str,
-        revision_id: str,
+        revision_id: str | None,
         timeout: float,
+        parameters: Mapping[str, Any] | None = None,
     ) -> Answer:
-        verb = f"{quote(name, safe='')}:predict"
-        return self._asked(team, environment, verb, instances, token, revision_id, timeout)
+        path = _path(team, environment, f"{quote(name, safe='')}:predict")
+        return self._asked(path, _body(instances, parameters), token, revision_id, timeout)
 
     def explain(
         self,
@@ -81,33 +82,24 @@ class InferenceClient:
         instances: Sequence[Any],
         *,
         token: str,
-        revision_id: str,
+        revision_id: str | None,
         timeout: float,
+        parameters: Mapping[str, Any] | None = None,
     ) -> Answer:
-        verb = f"{quote(name, safe='')}:explain"
-        return self._asked(team, environment, verb, instances, token, revision_id, timeout)
+        path = _path(team, environment, f"{quote(name, safe='')}:explain")
+        return self._asked(path, _body(instances, parameters), token, revision_id, timeout)
 
     def _asked(
-        self,
-        team: str,
-        environment: str,
-        verb: str,
-        instances: Sequence[Any],
-        token: str,
-        revision_id: str,
-        timeout: float,
+        self, path: str, content: bytes, token: str, revision_id: str | None, timeout: float
     ) -> Answer:
-        path = "/".join(quote(part, safe="") for part in (team, environment))
-        url = f"{self._url()}/{path}/v1/models/{verb}"
-        headers = {
-            "authorization": f"Bearer {token}",
-            "content-type": "application/json",
-            _REVISION: revision_id,
-        }
-        content = json.dumps({"instances": list(instances)}, allow_nan=False).encode()
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        if revision_id is not None:
+            headers[_REVISION] = revision_id
         began = time.perf_counter()
         try:
-            response = self._client.post(url, content=content, headers=headers, timeout=timeout)
+            response = self._client.post(
+                self._url() + path, content=content, headers=headers, timeout=timeout
+            )
         except httpx.HTTPError as error:
             raise UnavailableError(f"the inference server does not answer: {type(error).__name__}") from error
         milliseconds = (time.perf_counter() - began) * 1000
@@ -116,6 +108,7 @@ class InferenceClient:
             body=_json(response),
             milliseconds=milliseconds,
             revision_id=response.headers.get(_REVISION),
+            request_id=response.headers.get("x-request-id"),
         )
 
     def close(self) -> None:
@@ -141,6 +134,15 @@ class InferenceClient:
             return msgspec.json.decode(response.content, type=kind)
         except msgspec.DecodeError as error:
             raise UnavailableError("the inference server answered something else than was agreed") from error
+
+
+def _path(team: str, environment: str, verb: str) -> str:
+    return f"/{quote(team, safe='')}/{quote(environment, safe='')}/v1/models/{verb}"
+
+
+def _body(instances: Sequence[Any], parameters: Mapping[str, Any] | None) -> bytes:
+    given = {"parameters": dict(parameters)} if parameters else {}
+    return json.dumps({"instances": list(instances), **given}, allow_nan=False).encode()
 
 
 def _json(response: httpx.Response) -> Any:

@@ -86,7 +86,7 @@ def compose(runtime: Runtime) -> None:
     builder = SnapshotBuilder(IdentityKeys(parts.get(Authorizer)), keys, parts.get(OnlineStores))
     feed = parts.provide(SnapshotFeed, SnapshotFeed(database, builder))
     _publish(runtime, factory, feed)
-    runtime.repeat("rollback-watch", _WATCH_SECONDS, lambda: RollbackWatch(rollouts).run())
+    runtime.repeat("rollback-watch", _WATCH_SECONDS, RollbackWatch(rollouts).run)
     runtime.repeat("deployment-counts", _COUNT_SECONDS, lambda: count(database, parts.get(ApiMetrics)))
 
 

@@ -31,8 +31,10 @@ def compose(runtime: Runtime) -> None:
     production = parts.provide(ProductionUse, DeployedModels())
     parts.provide(Revalidator, RowsRevalidator(parts))
     training = LineageTrainingData(parts.get(PersonalDataFinder))
-    parts.provide(PersonalDataCheck, PersonalDataCheck(training, rules_of(runtime.settings.personal_data)))
-    watch = ReviewWatch(parts.get(WorkFactory), production)
+    check = parts.provide(
+        PersonalDataCheck, PersonalDataCheck(training, rules_of(runtime.settings.personal_data))
+    )
+    watch = ReviewWatch(parts.get(WorkFactory), production, check)
     runtime.repeat("model-reviews", _REVIEWS_SECONDS, watch.run)
 
 

@@ -15,15 +15,14 @@ from ml_platform.services.deployments.interfaces import AnswersCompared, Compare
 
 FEWEST_REQUESTS = 20
 """From so many requests on, a clear failure ends a step before its time (or fewer, if fewer are asked)."""
-FEWEST_ANSWERS = 200
-"""Callers come back: a few dozen answers are those of a handful of entities, and no sample of the traffic."""
+FEWEST_DISTINCT = 30
+"""Callers come back: so many entities, or inputs, must have been answered on either side, however often each was."""
 FEWEST_LABELS = 100
 RECENT_SECONDS = 60.0
 """A revision that turns bad in the middle of a long step must not live on what it did well before."""
 _RECENT_REQUESTS = 100
 _TAIL_REQUESTS = 100
 _MANY_REQUESTS = 500
-_BEYOND_CHANCE = 3.0
 _OF_THE_FLOOR = 0.1
 """The part of the latency floor that holds for medians."""
 
@@ -85,10 +84,27 @@ def judge(plan: CanaryPlan, *, elapsed: float, new: Measured, old: Measured) -> 
     if waiting is not None:
         return Judgement("wait", waiting, evidence)
     availability = 1 - new.error_rate
-    if availability < plan.min_availability and new.error_rate > old.error_rate:
+    if availability < plan.min_availability and _fails_more(new, old):
         reason = f"availability {availability:.2%} is below {plan.min_availability:.2%}"
         return Judgement("rollback", reason, evidence)
     return Judgement("promote", "no worse than the old revision in the same window", evidence)
+
+
+def _fails_more(new: Measured, old: Measured) -> bool:
+    """Whether the candidate fails more often than the old revision, by more than chance.
+
+    A machine that stalls for a moment fails both; of the candidate's few requests one or two weigh much.
+    """
+    if old.requests == 0:
+        return new.errors > 0
+    chance = _chance(new.errors, new.requests, old.errors, old.requests)
+    return new.error_rate - old.error_rate > chance
+
+
+def _chance(bad: int, of: int, bad_before: int, of_before: int) -> float:
+    """Two standard errors of the difference of two shares that are the same in truth."""
+    overall = (bad + bad_before) / (of + of_before)
+    return 2 * math.sqrt(overall * (1 - overall) * (1 / of + 1 / of_before))
 
 
 def judge_recent(plan: CanaryPlan, judgement: Judgement, *, new: Measured, old: Measured) -> Judgement:
@@ -108,20 +124,22 @@ def weigh(plan: CanaryPlan, judgement: Judgement, found: Compared) -> Judgement:
     most = plan.max_error_rate
     if judgement.verdict == "promote":
         most = min(most, 1 - plan.min_availability)
-    bad = _empty(most, found.answers) or _shifted(plan, found.answers) or _worse(plan, found.quality)
+    bad = without_value(most, found.answers) or _shifted(plan, found.answers) or _worse(plan, found.quality)
     if bad is not None:
         return Judgement("rollback", bad, evidence)
     return Judgement(judgement.verdict, judgement.reason, evidence)
 
 
-def _empty(most: float, answers: AnswersCompared) -> str | None:
-    """An answer without a value is an error that says 200; the old revision's count as what cannot be helped."""
+def without_value(most: float, answers: AnswersCompared) -> str | None:
+    """Why there are too many answers without a value, or None.
+
+    Each is an error that says 200; the old revision's count as what cannot be helped.
+    """
     if answers.rows < FEWEST_REQUESTS or answers.empty == 0:
         return None
     before = max(answers.baseline_rows, 1)
     share, baseline = answers.empty / answers.rows, answers.baseline_empty / before
-    overall = (answers.empty + answers.baseline_empty) / (answers.rows + before)
-    chance = 2 * math.sqrt(overall * (1 - overall) * (1 / answers.rows + 1 / before))
+    chance = _chance(answers.empty, answers.rows, answers.baseline_empty, before)
     if share - baseline <= most + chance:
         return None
     return (
@@ -133,28 +151,16 @@ def _empty(most: float, answers: AnswersCompared) -> str | None:
 def _shifted(plan: CanaryPlan, answers: AnswersCompared) -> str | None:
     if plan.max_answer_shift is None or answers.psi is None:
         return None
-    if min(answers.rows, answers.baseline_rows) < FEWEST_ANSWERS:
+    if min(answers.distinct, answers.baseline_distinct) < FEWEST_DISTINCT:
         return None
-    limit = plan.max_answer_shift + _chance(answers)
+    limit = plan.max_answer_shift + answers.chance
     if answers.psi <= limit:
         return None
     return (
         f"its answers are distributed differently from the old revision's: PSI {answers.psi:.2f} over"
-        f" {answers.rows} and {answers.baseline_rows} answers is above {limit:.2f}, which is"
+        f" {answers.distinct} and {answers.baseline_distinct} entities or inputs is above {limit:.2f}, which is"
         f" {plan.max_answer_shift:g} beyond chance"
     )
-
-
-def _chance(answers: AnswersCompared) -> float:
-    """What PSI two samples of one distribution may show.
-
-    It is (1/n + 1/m) times a chi-square variable with one degree of freedom fewer than there are bins
-    (Yurdakul and Naranjo, Statistical properties of the population stability index, 2020); three standard
-    deviations above its mean, since a step is looked at again and again.
-    """
-    freedom = max(answers.bins - 1, 1)
-    spread = 1 / answers.rows + 1 / answers.baseline_rows
-    return (freedom + _BEYOND_CHANCE * math.sqrt(2 * freedom)) * spread
 
 
 def _worse(plan: CanaryPlan, quality: QualityCompared) -> str | None:

@@ -18,6 +18,8 @@ from ml_platform.contracts.deployments import (
     DeployRequest,
     Environment,
     KServeManifest,
+    PredictionAnswer,
+    PredictionRequest,
     Rollout,
     RolloutDetail,
     StageDeployAnswer,
@@ -27,6 +29,7 @@ from ml_platform.contracts.identity import Permission
 from ml_platform.contracts.policies import ENTER
 from ml_platform.kit.paging import DEFAULT_LIMIT, Cursor, Limit, cut, text_cursor
 from ml_platform.services.access import ApiRouter, Work, provided, requires
+from ml_platform.services.deployments.asking import ask
 from ml_platform.services.deployments.history import DeploymentHistory
 from ml_platform.services.deployments.measuring import metrics_of, seconds_of
 from ml_platform.services.deployments.plans import Planner
@@ -140,6 +143,20 @@ def get_metrics(
     revisions = repository.revisions(row.id)
     work.close()  # the inference server is asked without a transaction open
     return metrics_of(parts.plane, row.id, revisions, seconds)
+
+
+@router.post("/deployments/{deployment_id}/predict")
+def predict(
+    deployment_id: DeploymentId,
+    body: PredictionRequest,
+    work: Annotated[Work, requires(Permission.PREDICT)],
+    parts: Parts,
+) -> PredictionAnswer:
+    """Asks the endpoint, for whoever has no key at hand; applications ask the endpoint itself.
+
+    The request is a real one: the traffic split chooses the revision, and it is counted and logged.
+    """
+    return ask(work, parts, deployment_id, body)
 
 
 @router.post("/deployments/{deployment_id}/promote")

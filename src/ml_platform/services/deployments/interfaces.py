@@ -68,8 +68,8 @@ class Quota:
 
 
 class TeamQuotas(Protocol):
-    def of_team(self, work: Work) -> Quota:
-        """The quota of the team of `work`."""
+    def of_team(self, work: Work, *, lock: bool = False) -> Quota:
+        """The quota of the team of `work`; with `lock` it is held, and nobody else gets it, until the work is over."""
         ...
 
 
@@ -305,6 +305,7 @@ class Answer:
     body: Any
     milliseconds: float
     revision_id: str | None = None
+    request_id: str | None = None
 
 
 class InferencePlane(Protocol):
@@ -328,10 +329,11 @@ class InferencePlane(Protocol):
         instances: Sequence[Any],
         *,
         token: str,
-        revision_id: str,
+        revision_id: str | None,
         timeout: float,
+        parameters: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """One request to the real endpoint, answered by this revision whatever its weight."""
+        """One request to the real endpoint, answered by this revision whatever its weight, or as traffic goes."""
         ...
 
     def explain(
@@ -342,8 +344,9 @@ class InferencePlane(Protocol):
         instances: Sequence[Any],
         *,
         token: str,
-        revision_id: str,
+        revision_id: str | None,
         timeout: float,
+        parameters: Mapping[str, Any] | None = None,
     ) -> Answer:
         """The same, asked why."""
         ...
@@ -353,15 +356,20 @@ class InferencePlane(Protocol):
 class AnswersCompared:
     """How far a canary's answers lie from the old revision's; `psi` is None where a side has no answers.
 
-    `bins` are those over which they were compared; `empty` answers have no value: NaN, infinity, null.
+    `distinct` are the entities, or the inputs, that the answers are about: what was answered to one counts as one.
+    `chance` is the PSI that so few hardly ever show while nothing differs, over so many `bins`; `empty` answers
+    have no value: NaN, infinity, null.
     """
 
     rows: int
     baseline_rows: int
     psi: float | None
-    bins: int = 10
+    bins: int = 0
     empty: int = 0
     baseline_empty: int = 0
+    distinct: int = 0
+    baseline_distinct: int = 0
+    chance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,12 +393,18 @@ class Compared:
 
 
 class PredictionComparison(Protocol):
-    """The prediction log of an endpoint, read for two sides of a canary."""
+    """The prediction log of an endpoint, read for two sides of a canary, and later for what serves."""
 
     def compare(
         self, work: Work, deployment_id: str, candidate: str, baseline: Collection[str], since: datetime
     ) -> Compared:
         """What both sides answered since then; raises UnavailableError when the log cannot be read."""
+        ...
+
+    def count_empty(
+        self, work: Work, deployment_id: str, revisions: Collection[str], since: datetime, until: datetime
+    ) -> tuple[int, int]:
+        """The answers of a window, and how many have no value; raises UnavailableError as well."""
         ...
 
 

@@ -11,9 +11,11 @@ from ml_platform.services.deployments.tables import DeploymentRow, RolloutRow
 from ml_platform.services.governance import (
     GovernanceRepository,
     PersonalDataCheck,
+    TrainedOn,
     evidence_of,
     policy_facts,
     risk_facts,
+    trained_on,
 )
 
 PERMISSIONS = {
@@ -41,15 +43,17 @@ def decide(
     return work.decide(PERMISSIONS[Environment(environment)], resource, operation, actor=actor)
 
 
-def facts_of_version(
-    work: Work, version: DeployableVersion, check: PersonalDataCheck | None
-) -> dict[str, Any]:
+def training_of(work: Work, version: DeployableVersion, check: PersonalDataCheck | None) -> TrainedOn | None:
+    """What it was trained on, for all that is asked of it in one place."""
+    return trained_on(check, work.session, work.team_id, version.model_name, version.version)
+
+
+def facts_of_version(work: Work, version: DeployableVersion, trained: TrainedOn | None) -> dict[str, Any]:
     row = GovernanceRepository(work.session, work.team_id).risk(version.model_name)
     found: dict[str, Any] = {}
-    if check is not None:
-        training = check.training(work.session, work.team_id, version.model_name, version.version)
-        found = evidence_of(training, ())
-        row = check.raised(row, training) if row is not None else None
+    if trained is not None:
+        found = evidence_of(trained.facts, ())
+        row = trained.risk(row)
     return policy_facts(
         version.model_name,
         version.version,

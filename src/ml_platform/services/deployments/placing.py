@@ -11,18 +11,22 @@ from ml_platform.services.access import Work
 from ml_platform.services.deployments.approving import ASK_AGAIN
 from ml_platform.services.deployments.bundles import local_copy
 from ml_platform.services.deployments.interfaces import DeployableVersion
-from ml_platform.services.deployments.ledger import Outcome, RolloutLedger, failed
+from ml_platform.services.deployments.ledger import Outcome, RolloutLedger, failed, purpose_of
+from ml_platform.services.deployments.permitting import training_of
 from ml_platform.services.deployments.runner import StageRunner
+from ml_platform.services.deployments.sizes import Size
 from ml_platform.services.deployments.stages import StageContext
+from ml_platform.services.deployments.stages.candidate import Candidate, Finding
+from ml_platform.services.deployments.stages.quota import quota_gate
 from ml_platform.services.deployments.stages.starter import starter_gate
 from ml_platform.services.deployments.stages.validate import ARTIFACT_CHANGED, artifact_problem
-from ml_platform.services.deployments.tables import RevisionRow, RolloutRow
+from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow, RolloutRow
 from ml_platform.services.deployments.traffic import Traffic
 from ml_platform.services.governance import (
     ApprovalService,
     GovernanceRepository,
+    TrainedOn,
     risk_facts,
-    risk_of_version,
     subject_digest,
 )
 
@@ -37,7 +41,7 @@ class PlacingStage:
         self._runner = runner
 
     def place(self) -> bool:
-        """Checks artifact, bundle and approval once more, and adds the revision in the same transaction."""
+        """Checks artifact, bundle, approval and quota once more, and adds the revision in the same transaction."""
         begun = self._runner.begin(_STAGE)
         if begun is not None:
             return begun
@@ -95,16 +99,18 @@ class PlacingStage:
         deployment, rollout = held
         if ledger.repository.revision(rollout.revision_id) is not None:
             return True
-        void = self._void(work, rollout, artifact, version.model_card)
+        trained = training_of(work, version, self._runner.parts.personal_data)
+        void = self._void(work, rollout, artifact, version.model_card, trained)
         if void is not None:
             outcome = failed(f"the approval is void: {void}; {ASK_AGAIN}", code="approval_required")
             return ledger.settle(rollout.id, _STAGE, outcome)
-        starter = starter_gate(
-            work, self._runner.parts.roles, rollout, version, self._runner.parts.personal_data
-        )
+        starter = starter_gate(work, self._runner.parts.roles, rollout, version, trained)
         if starter.problem is not None:
             outcome = failed(starter.problem, code="forbidden", **starter.evidence)
             return ledger.settle(rollout.id, _STAGE, outcome)
+        quota = self._quota(work, deployment, rollout, version)
+        if quota.problem is not None:
+            return ledger.settle(rollout.id, _STAGE, failed(quota.problem, **quota.evidence))
         revision = self._revision(work, ledger, rollout, version)
         Traffic(work, deployment).place(revision)
         work.record(
@@ -120,11 +126,33 @@ class PlacingStage:
         )
         return True
 
-    def _void(self, work: Work, rollout: RolloutRow, artifact: str, card: dict[str, Any]) -> str | None:
+    def _quota(
+        self, work: Work, deployment: DeploymentRow, rollout: RolloutRow, version: DeployableVersion
+    ) -> Finding:
+        """Asked again where nobody else of the team can place anything: days may have passed, and others are there."""
+        candidate = Candidate(
+            version=version,
+            environment=Environment(rollout.environment),
+            endpoint=deployment.name,
+            risk=None,
+            size=Size.of(rollout.config),
+            purpose=purpose_of(rollout),
+            rollout_id=rollout.id,
+        )
+        return quota_gate(work, self._runner.parts.quotas, candidate, placing=True)
+
+    def _void(
+        self,
+        work: Work,
+        rollout: RolloutRow,
+        artifact: str,
+        card: dict[str, Any],
+        trained: TrainedOn | None,
+    ) -> str | None:
         if rollout.environment != Environment.PRODUCTION:
             return None
         risk = GovernanceRepository(work.session, work.team_id).risk(rollout.model_name, lock=True)
-        risk = risk_of_version(self._runner.parts.personal_data, work.session, risk, rollout.model_version)
+        risk = trained.risk(risk) if trained is not None else risk
         if risk is None:
             return "the risk is not answered any more"
         digest = subject_digest(artifact=artifact, config=rollout.config, risk=risk_facts(risk), card=card)

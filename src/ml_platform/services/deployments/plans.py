@@ -17,13 +17,19 @@ from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.access import Work
 from ml_platform.services.deployments.costs import planned_cost
 from ml_platform.services.deployments.interfaces import DeployableVersion
-from ml_platform.services.deployments.permitting import DEPLOY, PERMISSIONS, decide, facts_of_version
+from ml_platform.services.deployments.permitting import (
+    DEPLOY,
+    PERMISSIONS,
+    decide,
+    facts_of_version,
+    training_of,
+)
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.sizes import Size
 from ml_platform.services.deployments.stages import RolloutParts
 from ml_platform.services.deployments.stages.admission import Admission, admit
 from ml_platform.services.deployments.stages.candidate import Candidate
-from ml_platform.services.deployments.stages.personal_data import input_problem, input_warnings, look
+from ml_platform.services.deployments.stages.personal_data import input_problem, input_warnings
 from ml_platform.services.deployments.stages.security import security_problem
 from ml_platform.services.deployments.stages.validate import (
     artifact_problem,
@@ -36,7 +42,7 @@ from ml_platform.services.governance import (
     RULES,
     GovernanceRepository,
     ModelRiskRow,
-    risk_of_version,
+    TrainedOn,
 )
 
 _TRAFFIC_SECONDS = 3600.0
@@ -55,12 +61,9 @@ class Planner:
         with self._parts.factory.begin(self._work.actor, write=False) as work:
             version = self._parts.catalogue.resolve(work, model_id)
             governance = GovernanceRepository(work.session, work.team_id)
-            risk = risk_of_version(
-                self._parts.personal_data,
-                work.session,
-                governance.risk(version.model_name),
-                version.version,
-            )
+            trained = training_of(work, version, self._parts.personal_data)
+            risk = governance.risk(version.model_name)
+            risk = trained.risk(risk) if trained is not None else risk
             overdue = review_problem(governance, version.model_name, work.clock())
             repository = DeploymentRepository(work.session, work.team_id)
             found = repository.find(body.environment.value, body.name or version.model_name)
@@ -75,7 +78,7 @@ class Planner:
                 repository.rollout(found.active_rollout_id) if found and found.active_rollout_id else None
             )
         gates = [
-            self._validate(version, body.environment, risk, admission),
+            self._validate(version, body.environment, risk, admission, trained),
             self._security(version),
             self._test(version, champion=serving),
             _approval(body.environment, risk),
@@ -83,7 +86,7 @@ class Planner:
             PlannedGate(stage=StageName.DEPLOY, outcome="runs", detail="the inference server must load it"),
             PlannedGate(stage=StageName.SMOKE_TEST, outcome="runs", detail=_MEASURED),
         ]
-        problem = self._refusal(version, body.environment)
+        problem = self._refusal(version, body.environment, trained)
         if problem is None and body.environment is Environment.PRODUCTION:
             problem = overdue
         if running is not None:
@@ -139,9 +142,11 @@ class Planner:
         rule = RULES[RiskLevel(risk.level)]
         return rule.automatic and version.reference is not None and version.label is not None
 
-    def _refusal(self, version: DeployableVersion, environment: Environment) -> str | None:
+    def _refusal(
+        self, version: DeployableVersion, environment: Environment, trained: TrainedOn | None
+    ) -> str | None:
         with self._parts.factory.begin(self._work.actor, write=False) as work:
-            facts = facts_of_version(work, version, self._parts.personal_data)
+            facts = facts_of_version(work, version, trained)
         decision = decide(self._work, environment.value, DEPLOY, facts)
         if decision.allowed:
             return None
@@ -158,6 +163,7 @@ class Planner:
         environment: Environment,
         risk: ModelRiskRow | None,
         admission: Admission,
+        trained: TrainedOn | None,
     ) -> PlannedGate:
         try:
             inspection = self._parts.tools.inspect(version.source)
@@ -172,8 +178,7 @@ class Planner:
             problem = missing_risk(version.model_name)
         if problem is None and version.feature_view is not None and self._parts.features is None:
             problem = f"it declares the feature view {version.feature_view!r}, and there is no feature store"
-        looked = look(self._parts, self._work.actor, version, inspection)
-        inputs = looked[1] if looked is not None else []
+        inputs = trained.inputs(inspection.columns, version.model_card) if trained is not None else []
         problem = problem or admission.problem or input_problem(inputs, environment.value)
         fine = ["version, digest, signature and rows are there", *input_warnings(inputs)]
         return _gate(StageName.VALIDATE, problem, "; ".join(fine))

@@ -35,6 +35,7 @@ from ml_platform.services.deployments.permitting import (
     facts_of_rollout,
     facts_of_version,
     permit,
+    training_of,
 )
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.stages import RolloutParts
@@ -168,7 +169,8 @@ class DeploymentService:
             rollout.requested_key = None
         self._work.session.add(rollout)
         self._work.session.flush()
-        facts = facts_of_version(self._work, version, self._parts.personal_data)
+        trained = training_of(self._work, version, self._parts.personal_data)
+        facts = facts_of_version(self._work, version, trained)
         decision = permit(self._work, rollout.environment, DEPLOY, facts, deployment_id=deployment.id)
         for position, stage in enumerate(StageName):
             row = _pending(rollout, position, stage)

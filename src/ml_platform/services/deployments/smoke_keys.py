@@ -1,7 +1,8 @@
 """The platform's own keys at the inference servers, derived from one secret and never stored.
 
 The service key reads status and metrics. A smoke key is made for one revision, reaches only its team,
-and is in the snapshot only while the smoke test may run.
+and is in the snapshot only while the smoke test may run. A team's key carries the predictions that people ask
+for through the control plane, which has asked the policies about them; it reaches only its team, too.
 """
 
 from ml_platform.contracts.serving import INFERENCE_INTERNAL, PREDICT, READ_METRICS, ServingKey
@@ -37,4 +38,17 @@ class SmokeKeys:
             team=team_name,
             permissions=(PREDICT, INFERENCE_INTERNAL),
             expires_at=revision.smoke_until,
+        )
+
+    def team_token(self, team_name: str) -> str:
+        return derived_token(self._secret, f"predictions:{team_name}")
+
+    def team_key(self, team_name: str, requests_per_second: float | None) -> ServingKey:
+        """With `inference_internal`, since an explanation is asked of the revision that has just predicted."""
+        return ServingKey(
+            key_id=f"control-plane-{team_name}",
+            token_sha256=sha256_of(self.team_token(team_name)),
+            team=team_name,
+            permissions=(PREDICT, INFERENCE_INTERNAL),
+            team_requests_per_second=requests_per_second,
         )

@@ -74,7 +74,11 @@ class SnapshotBuilder:
             for row in revisions
             if smoke_open(row, now)
         ]
-        return [self._smoke_keys.service_key(), *smoke, *self._keys.serving_keys(session)]
+        known = self._keys.serving_keys(session)
+        rates = {key.team: key.team_requests_per_second for key in known}
+        teams = sorted({deployments[row.deployment_id].team_name for row in revisions})
+        own = [self._smoke_keys.team_key(team, rates.get(team)) for team in teams]
+        return [self._smoke_keys.service_key(), *own, *smoke, *known]
 
 
 def current_version(session: Session) -> int:

@@ -1,12 +1,13 @@
 """Rolls production back by itself, long after a rollout: what serves is held against what it replaced.
 
 The triggers are those of the deployment's own canary plan: an error rate over five minutes, the p95 latency
-over five minutes against the baseline that the old revision set in the last step of the canary, and the
-availability over an hour. Without enough requests there is no judgement: no traffic is never health, and is
-no failure either. Only a revision that is newer than the one that stands by is rolled back, so that two bad
-ones never swap for ever.
+over five minutes against the baseline that the old revision set in the last step of the canary, answers without
+a value over five minutes beside what the old revision gave, and the availability over an hour. Without enough
+requests there is no judgement: no traffic is never health, and is no failure either. Only a revision that is newer
+than the one that stands by is rolled back, so that two bad ones never swap for ever.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ from ml_platform.contracts.serving import InferenceMetrics, RevisionMetrics
 from ml_platform.kit.errors import UnavailableError
 from ml_platform.services.access import Actor
 from ml_platform.services.alerts import AlertService, NewAlert
+from ml_platform.services.deployments.answerwatch import AnswerWatch
+from ml_platform.services.deployments.canary import without_value
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.stages import RolloutParts
 from ml_platform.services.deployments.tables import DeploymentRow, RevisionRow
@@ -27,6 +30,8 @@ from ml_platform.services.deployments.traffic import Traffic, weights
 _log = structlog.get_logger(__name__)
 SHORT_SECONDS = 300.0
 LONG_SECONDS = 3600.0
+MANY_REQUESTS = 1000
+"""From here on a share speaks for itself."""
 FEWEST_REQUESTS = 100
 
 
@@ -59,11 +64,18 @@ def trouble_of(
                     f" (the revision before had {before:.2f} ms)"
                 )
                 return Trouble(reason, evidence | {"p95_ms": short.latency_ms_p95, "baseline_p95_ms": before})
-    if long is not None and long.requests >= FEWEST_REQUESTS and 1 - long.error_rate < plan.min_availability:
+    if long is not None and long.requests >= FEWEST_REQUESTS and _unavailable(plan, long):
         reason = f"availability {1 - long.error_rate:.2%} over an hour is below {plan.min_availability:.2%}"
         evidence = {"window_seconds": LONG_SECONDS, "requests": long.requests, "errors": long.errors}
         return Trouble(reason, evidence)
     return None
+
+
+def _unavailable(plan: CanaryPlan, long: RevisionMetrics) -> bool:
+    """Whether it is available too seldom; of few requests, by more than chance gives one that is not."""
+    most = (1 - plan.min_availability) * long.requests
+    chance = 2 * math.sqrt(most * plan.min_availability) if long.requests < MANY_REQUESTS else 0.0
+    return 1 - long.error_rate < plan.min_availability and long.errors > most + chance
 
 
 class RollbackWatch:
@@ -71,6 +83,7 @@ class RollbackWatch:
 
     def __init__(self, parts: RolloutParts) -> None:
         self._parts = parts
+        self._answers = AnswerWatch(parts)
 
     def run(self) -> list[str]:
         """One look; the ids of the deployments that were rolled back."""
@@ -81,13 +94,12 @@ class RollbackWatch:
             short, long = (self._parts.plane.metrics(seconds) for seconds in (SHORT_SECONDS, LONG_SECONDS))
         except UnavailableError:
             return []  # nothing is known, so nothing is decided
+        self._answers.forget_all_but({revision.id for _, revision in serving})
         done = []
         for deployment, revision in serving:
-            trouble = self._trouble(revision, short, long)
-            if trouble is None:
-                continue
             try:
-                if self._roll_back(deployment, revision.id, trouble):
+                trouble = self._trouble(deployment, revision, short, long)
+                if trouble is not None and self._roll_back(deployment, revision.id, trouble):
                     done.append(deployment.id)
             except Exception:  # one deployment's failure must not leave the others unwatched
                 _log.exception("rollback_watch.failed", deployment=deployment.id)
@@ -110,10 +122,24 @@ class RollbackWatch:
             return [(row[0], row[1]) for row in session.execute(query)]
 
     def _trouble(
-        self, revision: RevisionRow, short: InferenceMetrics, long: InferenceMetrics
+        self,
+        deployment: DeploymentRow,
+        revision: RevisionRow,
+        short: InferenceMetrics,
+        long: InferenceMetrics,
     ) -> Trouble | None:
         plan = CanaryPlan.model_validate(revision.config.get("canary") or {})
-        return trouble_of(plan, _of(short, revision.id), _of(long, revision.id), revision.baseline)
+        lately = _of(short, revision.id)
+        found = trouble_of(plan, lately, _of(long, revision.id), revision.baseline)
+        if found is not None or lately is None or lately.requests < FEWEST_REQUESTS:
+            return found
+        answers = self._answers.compared(deployment, revision, SHORT_SECONDS)
+        reason = without_value(plan.max_error_rate, answers) if answers is not None else None
+        if answers is None or reason is None:
+            return None
+        evidence = {"window_seconds": SHORT_SECONDS, "rows": answers.rows, "empty": answers.empty}
+        baseline = {"baseline_rows": answers.baseline_rows, "baseline_empty": answers.baseline_empty}
+        return Trouble(f"{reason}, over five minutes", evidence | baseline)
 
     def _roll_back(self, found: DeploymentRow, revision_id: str, trouble: Trouble) -> bool:
         actor = Actor.system("rollback-watch", team_id=found.team_id, team_name=found.team_name)

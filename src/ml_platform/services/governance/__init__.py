@@ -20,8 +20,10 @@ from ml_platform.services.governance.personal_data import (
     PersonalDataCheck,
     PersonalDataRules,
     PersonalInput,
+    TrainedOn,
     evidence_of,
     risk_of_version,
+    trained_on,
 )
 from ml_platform.services.governance.policies import REMINDERS, RULES, level_of, subject_digest
 from ml_platform.services.governance.repository import GovernanceRepository
@@ -50,6 +52,7 @@ __all__ = [
     "RiskService",
     "RoleDirectory",
     "Subject",
+    "TrainedOn",
     "TrainingColumn",
     "TrainingData",
     "TrainingFacts",
@@ -62,4 +65,5 @@ __all__ = [
     "risk_of_version",
     "router",
     "subject_digest",
+    "trained_on",
 ]

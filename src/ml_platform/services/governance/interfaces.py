@@ -42,6 +42,10 @@ class ServesInProduction:
     since: datetime
     requested_by: str
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(int(version.rpartition("/")[2]) for version in self.versions)
+
 
 class RoleDirectory(Protocol):
     def actor_of(self, work: Work, user_id: str, key_id: str | None = None) -> Actor | None:

@@ -7,16 +7,18 @@ from ml_platform.contracts.modelregister import ModelCard
 from ml_platform.services.access import Work
 from ml_platform.services.governance.cards import CardFacts, markdown, missing_sections
 from ml_platform.services.governance.interfaces import ModelDirectory
+from ml_platform.services.governance.personal_data import PersonalDataCheck, risk_of_version
 from ml_platform.services.governance.repository import GovernanceRepository
 from ml_platform.services.governance.risks import risk_facts
 
 
 class CardService:
-    """Cards of the versions of the team of `work`."""
+    """Cards of the versions of the team of `work`, with the risk that each would be deployed by."""
 
-    def __init__(self, work: Work, models: ModelDirectory) -> None:
+    def __init__(self, work: Work, models: ModelDirectory, check: PersonalDataCheck | None = None) -> None:
         self._work = work
         self._models = models
+        self._check = check
         self._repository = GovernanceRepository(work.session, work.team_id)
 
     def get(self, name: str, version: int) -> ModelCard:
@@ -28,6 +30,7 @@ class CardService:
 
     def _card(self, found: CardFacts) -> ModelCard:
         row = self._repository.risk(found.name)
+        row = risk_of_version(self._check, self._work.session, row, found.version)
         owner = self._repository.owners([found.name]).get(found.name)
         missing = missing_sections(found.card, RiskLevel(row.level) if row is not None else None)
         created_by = self._models.get_model(self._work, found.name).created_by

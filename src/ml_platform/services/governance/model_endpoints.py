@@ -26,6 +26,7 @@ from ml_platform.services.governance.interfaces import (
     RoleDirectory,
 )
 from ml_platform.services.governance.model_cards import CardService
+from ml_platform.services.governance.personal_data import PersonalDataCheck
 from ml_platform.services.governance.register import ModelRegister
 
 router = ApiRouter(tags=["governance"])
@@ -33,6 +34,7 @@ router = ApiRouter(tags=["governance"])
 Models = Annotated[ModelDirectory, provided(ModelDirectory)]
 Roles = Annotated[RoleDirectory, provided(RoleDirectory)]
 Production = Annotated[ProductionUse, provided(ProductionUse)]
+Check = Annotated[PersonalDataCheck, provided(PersonalDataCheck)]
 Reading = Annotated[Work, requires(Permission.READ)]
 Version = Annotated[int, PathParam(ge=1, le=2**31 - 1)]
 
@@ -43,11 +45,12 @@ def list_governed_models(
     models: Models,
     roles: Roles,
     production: Production,
+    check: Check,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[GovernedModel]:
     """The register, by name: owner, risk, what serves, reviews."""
-    register = ModelRegister(work, models, roles, production)
+    register = ModelRegister(work, models, roles, production, check)
     rows = register.list_models(text_cursor(cursor) if cursor else None, limit + 1)
     items, following = cut(rows, limit, lambda model: model.model_name)
     return Page(items=items, next_cursor=following)
@@ -55,9 +58,9 @@ def list_governed_models(
 
 @router.get("/governance/models/{name}")
 def get_governed_model(
-    name: Slug, work: Reading, models: Models, roles: Roles, production: Production
+    name: Slug, work: Reading, models: Models, roles: Roles, production: Production, check: Check
 ) -> GovernedModel:
-    return ModelRegister(work, models, roles, production).get(name)
+    return ModelRegister(work, models, roles, production, check).get(name)
 
 
 @router.put("/governance/models/{name}/owner")
@@ -68,9 +71,10 @@ def set_owner(
     models: Models,
     roles: Roles,
     production: Production,
+    check: Check,
 ) -> GovernedModel:
     """Makes a member of the team answer for a model."""
-    return ModelRegister(work, models, roles, production).set_owner(name, body.user)
+    return ModelRegister(work, models, roles, production, check).set_owner(name, body.user)
 
 
 @router.get("/governance/models/{name}/reviews")
@@ -80,11 +84,12 @@ def list_reviews(
     models: Models,
     roles: Roles,
     production: Production,
+    check: Check,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[ModelReview]:
     """Newest first."""
-    register = ModelRegister(work, models, roles, production)
+    register = ModelRegister(work, models, roles, production, check)
     rows = register.list_reviews(name, text_cursor(cursor) if cursor else None, limit + 1)
     items, following = cut(rows, limit, lambda review: review.review_id)
     return Page(items=items, next_cursor=following)
@@ -98,6 +103,7 @@ def create_review(
     models: Models,
     roles: Roles,
     production: Production,
+    check: Check,
     components: ComponentsOf,
 ) -> ModelReview:
     """Reviews what serves in production; by somebody with a seat for its risk who is not its owner.
@@ -105,16 +111,16 @@ def create_review(
     With `dataset`, the newest version that serves is judged on those rows meanwhile, which takes seconds.
     """
     with components.get(WorkFactory).begin(work.actor, write=False) as reading:
-        use = ModelRegister(reading, models, roles, production).may_review(name)
+        use = ModelRegister(reading, models, roles, production, check).may_review(name)
     revalidation = None
     if body.dataset is not None:
         revalidation = components.get(Revalidator).revalidate(work, use.versions[-1], body.dataset)
-    return ModelRegister(work, models, roles, production).review(name, body, use, revalidation)
+    return ModelRegister(work, models, roles, production, check).review(name, body, use, revalidation)
 
 
 @router.get("/models/{name}/versions/{version}/card")
-def get_card(name: Slug, version: Version, work: Reading, models: Models) -> ModelCard:
-    return CardService(work, models).get(name, version)
+def get_card(name: Slug, version: Version, work: Reading, models: Models, check: Check) -> ModelCard:
+    return CardService(work, models, check).get(name, version)
 
 
 @router.get("/models/{name}/versions/{version}/card/export", response_class=Response)
@@ -123,10 +129,11 @@ def export_card(
     version: Version,
     work: Reading,
     models: Models,
+    check: Check,
     form: Annotated[Literal["markdown", "html"], Query()] = "markdown",
 ) -> Response:
     """The card as a file of its own."""
-    card = CardService(work, models).get(name, version)
+    card = CardService(work, models, check).get(name, version)
     suffix, kind, text = "md", "text/markdown", card.markdown
     if form == "html":
         suffix, kind, text = "html", "text/html", page(text, f"{name}/{version}")
@@ -144,6 +151,7 @@ def set_card(
     body: CardSet,
     work: Annotated[Work, requires(Permission.TRAIN_MODEL)],
     models: Models,
+    check: Check,
 ) -> ModelCard:
     """Replaces the card as a whole. Approvals that were given on the old one are void."""
-    return CardService(work, models).set(name, version, body.card)
+    return CardService(work, models, check).set(name, version, body.card)

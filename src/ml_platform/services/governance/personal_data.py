@@ -1,6 +1,6 @@
 """What personal data mean for a model version: for its risk, whatever was answered, and for what it may take in."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from ml_platform.contracts.governance import RiskLevel
 from ml_platform.contracts.personaldata import PersonalDataFinding, PersonalDataGroup, PersonalDataStatus
 from ml_platform.services.governance.interfaces import TrainingColumn, TrainingData, TrainingFacts
-from ml_platform.services.governance.policies import level_of, score_of
+from ml_platform.services.governance.policies import RULES, level_of, score_of
 from ml_platform.services.governance.tables import ModelRiskRow
 
 DECLARED = "personal_inputs"
@@ -94,17 +95,19 @@ class PersonalDataCheck:
             }
         }
         score = score_of({name: answer["score"] for name, answer in assessments.items()})
+        level = level_of(score)
+        sooner = RULES[RiskLevel(row.level)].review_every - RULES[level].review_every
         return ModelRiskRow(
             id=row.id,
             team_id=row.team_id,
             model_name=row.model_name,
             assessments=assessments,
             score=score,
-            level=level_of(score).value,
+            level=level.value,
             answered_by=row.answered_by,
             answered_by_name=row.answered_by_name,
             answered_at=row.answered_at,
-            review_due_at=row.review_due_at,
+            review_due_at=row.review_due_at - sooner,
         )
 
     def inputs(
@@ -126,6 +129,29 @@ class PersonalDataCheck:
         return list({(item.column, item.finding.kind): item for item in found}.values())
 
 
+@dataclass(frozen=True, slots=True)
+class TrainedOn:
+    """What one version was trained on, looked up once for all that goes by it, and the rules that judge it."""
+
+    check: PersonalDataCheck
+    facts: TrainingFacts
+
+    def risk(self, row: ModelRiskRow | None) -> ModelRiskRow | None:
+        """See `PersonalDataCheck.raised`; None when nobody answered."""
+        return self.check.raised(row, self.facts) if row is not None else None
+
+    def inputs(self, columns: Sequence[str], card: Mapping[str, Any]) -> list[PersonalInput]:
+        """See `PersonalDataCheck.inputs`."""
+        return self.check.inputs(self.facts, columns, card)
+
+
+def trained_on(
+    check: PersonalDataCheck | None, session: Session, team_id: str, model: str, version: int
+) -> TrainedOn | None:
+    """Follows the lineage of a version; None where nobody looks."""
+    return TrainedOn(check, check.training(session, team_id, model, version)) if check is not None else None
+
+
 def risk_of_version(
     check: PersonalDataCheck | None, session: Session, row: ModelRiskRow | None, version: int
 ) -> ModelRiskRow | None:
@@ -133,6 +159,16 @@ def risk_of_version(
     if check is None or row is None:
         return row
     return check.risk(session, row, version)
+
+
+def gravest_risk(
+    check: PersonalDataCheck | None, session: Session, row: ModelRiskRow | None, versions: Iterable[int]
+) -> ModelRiskRow | None:
+    """The risk of several versions of a model, of which the highest counts; None when nobody answered."""
+    if check is None or row is None:
+        return row
+    found = [check.risk(session, row, version) for version in versions]
+    return max(found, key=lambda each: each.score, default=row)
 
 
 def evidence_of(facts: TrainingFacts, inputs: Collection[PersonalInput]) -> dict[str, Any]:

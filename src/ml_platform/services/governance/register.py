@@ -27,6 +27,7 @@ from ml_platform.services.governance.interfaces import (
     RoleDirectory,
     ServesInProduction,
 )
+from ml_platform.services.governance.personal_data import PersonalDataCheck, gravest_risk
 from ml_platform.services.governance.policies import REVALIDATE_EVERY, RULES, may_vote
 from ml_platform.services.governance.repository import GovernanceRepository
 from ml_platform.services.governance.tables import ModelOwnerRow, ModelReviewRow, ModelRiskRow
@@ -61,15 +62,25 @@ def due_of(
 
 
 class ModelRegister:
-    """Models of the team of `work`."""
+    """Models of the team of `work`.
+
+    A model is of the risk that its versions are deployed by: raised, whatever was answered, to what those that
+    serve in production were trained on; to what the newest was where nothing of it does.
+    """
 
     def __init__(
-        self, work: Work, models: ModelDirectory, roles: RoleDirectory, production: ProductionUse
+        self,
+        work: Work,
+        models: ModelDirectory,
+        roles: RoleDirectory,
+        production: ProductionUse,
+        check: PersonalDataCheck | None = None,
     ) -> None:
         self._work = work
         self._models = models
         self._roles = roles
         self._production = production
+        self._check = check
         self._repository = GovernanceRepository(work.session, work.team_id)
 
     def list_models(self, after: str | None, limit: int) -> list[GovernedModel]:
@@ -106,6 +117,7 @@ class ModelRegister:
         self._models.require_model(self._work, name)
         risk = self._repository.risk(name)
         use = self._production.serving(self._work, [name]).get(name)
+        risk = self._raised(risk, use)
         if risk is None or use is None:
             raise ConflictError(
                 f"nothing of {name!r} serves in production, so there is nothing to review",
@@ -140,8 +152,9 @@ class ModelRegister:
 
         The verdict `retire` stops further deployments and raises an alert; it takes nothing out of production.
         """
-        risk = self._repository.risk(name, lock=True)
-        if risk is None:
+        answered = self._repository.risk(name, lock=True)
+        risk = self._raised(answered, use)
+        if answered is None or risk is None:
             raise NotFoundError.of("risk", name)
         actor, now = self._work.actor, self._work.clock()
         row = ModelReviewRow(
@@ -160,7 +173,7 @@ class ModelRegister:
             reviewed_at=now,
         )
         self._work.session.add(row)
-        risk.review_due_at = now + RULES[RiskLevel(risk.level)].review_every
+        answered.review_due_at = now + RULES[RiskLevel(answered.level)].review_every
         self._work.session.flush()
         self._work.record(
             "model.review",
@@ -180,7 +193,7 @@ class ModelRegister:
     def _tell(self, row: ModelReviewRow, use: ServesInProduction) -> None:
         alerts = AlertService(self._work)
         last, revalidated = self._repository.last_reviews([row.model_name])[row.model_name]
-        risk = self._repository.risk(row.model_name)
+        risk = self._raised(self._repository.risk(row.model_name), use)
         due = due_of(risk, use, last.reviewed_at if last else None, revalidated)
         if not due.overdue(self._work.clock()):
             alerts.clear(overdue_key(row.model_name), f"reviewed by {row.reviewed_by_name}: {row.verdict}")
@@ -203,13 +216,21 @@ class ModelRegister:
         uses = self._production.serving(self._work, names)
         risks, owners = self._repository.risks(names), self._repository.owners(names)
         reviews = self._repository.last_reviews(names)
-        return [
-            _line(
-                model, risks.get(model.name), owners.get(model.name), uses.get(model.name),
-                *reviews[model.name], self._work.clock(),
+        found = []
+        for model in models:
+            use = uses.get(model.name)
+            risk = self._raised(risks.get(model.name), use, model.latest_version)
+            last, revalidated = reviews[model.name]
+            found.append(
+                _line(model, risk, owners.get(model.name), use, last, revalidated, self._work.clock())
             )
-            for model in models
-        ]  # fmt: skip
+        return found
+
+    def _raised(
+        self, row: ModelRiskRow | None, use: ServesInProduction | None, newest: int = 0
+    ) -> ModelRiskRow | None:
+        versions = use.numbers if use is not None else (newest,)
+        return gravest_risk(self._check, self._work.session, row, versions)
 
 
 def overdue_key(model_name: str) -> str:

@@ -5,6 +5,7 @@ import structlog
 from ml_platform.services.access import Actor, WorkFactory
 from ml_platform.services.alerts import AlertService
 from ml_platform.services.governance.interfaces import ProductionUse, ServesInProduction
+from ml_platform.services.governance.personal_data import PersonalDataCheck, gravest_risk
 from ml_platform.services.governance.register import due_of, overdue_alert, overdue_key
 from ml_platform.services.governance.repository import GovernanceRepository
 
@@ -14,9 +15,12 @@ _log = structlog.get_logger(__name__)
 class ReviewWatch:
     """Over everything that serves in production, of all teams."""
 
-    def __init__(self, factory: WorkFactory, production: ProductionUse) -> None:
+    def __init__(
+        self, factory: WorkFactory, production: ProductionUse, check: PersonalDataCheck | None = None
+    ) -> None:
         self._factory = factory
         self._production = production
+        self._check = check
 
     def run(self) -> list[str]:
         """One look; the names of the models that are overdue."""
@@ -35,7 +39,7 @@ class ReviewWatch:
     def _look(self, actor: Actor, model: str, use: ServesInProduction) -> bool:
         with self._factory.begin(actor, write=False) as work:
             repository = GovernanceRepository(work.session, work.team_id)
-            risk = repository.risk(model)
+            risk = gravest_risk(self._check, work.session, repository.risk(model), use.numbers)
             last, revalidated = repository.last_reviews([model])[model]
             due = due_of(risk, use, last.reviewed_at if last else None, revalidated)
             now = work.clock()

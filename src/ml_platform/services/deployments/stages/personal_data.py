@@ -4,38 +4,30 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from ml_platform.contracts.deployments import Environment
-from ml_platform.services.access import Actor
 from ml_platform.services.deployments.interfaces import DeployableVersion, Inspection
-from ml_platform.services.deployments.stages.context import RolloutParts, StageContext
-from ml_platform.services.governance import DECLARED, InputRule, PersonalInput, TrainingFacts, evidence_of
+from ml_platform.services.governance import (
+    DECLARED,
+    InputRule,
+    PersonalInput,
+    TrainedOn,
+    TrainingFacts,
+    evidence_of,
+)
 
 PERSONAL_DATA = "personal_data"
 _NAMED = 10
 
 
 def personal_data(
-    context: StageContext, version: DeployableVersion, inspection: Inspection
+    trained: TrainedOn | None, version: DeployableVersion, inspection: Inspection, environment: str
 ) -> tuple[dict[str, Any], str | None]:
     """The evidence, and why the version may not go to its environment, or None."""
-    looked = look(context.parts, context.actor, version, inspection)
-    if looked is None:
+    if trained is None:
         return {}, None
-    facts, inputs = looked
-    problem = input_problem(inputs, context.environment)
+    facts, inputs = trained.facts, trained.inputs(inspection.columns, version.model_card)
+    problem = input_problem(inputs, environment)
     told = {**evidence_of(facts, inputs), "warnings": [] if problem else _warnings(facts, inputs)}
     return {"personal_data": told}, problem
-
-
-def look(
-    parts: RolloutParts, actor: Actor, version: DeployableVersion, inspection: Inspection
-) -> tuple[TrainingFacts, list[PersonalInput]] | None:
-    """What it was trained on, and what of its inputs is personal; None where nobody looks."""
-    check = parts.personal_data
-    if check is None:
-        return None
-    with parts.factory.begin(actor, write=False) as work:
-        facts = check.training(work.session, work.team_id, version.model_name, version.version)
-    return facts, check.inputs(facts, inspection.columns, version.model_card)
 
 
 def input_problem(inputs: Collection[PersonalInput], environment: str) -> str | None:

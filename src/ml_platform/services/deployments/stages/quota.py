@@ -44,14 +44,17 @@ class Use:
         return Use(*(max(getattr(self, name), getattr(other, name)) for name in _UNITS))
 
 
-def quota_gate(work: Work, quotas: TeamQuotas | None, candidate: Candidate) -> Finding:
+def quota_gate(
+    work: Work, quotas: TeamQuotas | None, candidate: Candidate, *, placing: bool = False
+) -> Finding:
     """Stops what takes more than there is; what takes no more than before passes also above the quota.
 
-    A canary's two revisions count as the larger one: they stand side by side for the rollout alone.
+    A canary's two revisions count as the larger one: they stand side by side for the rollout alone. When it is
+    about `placing`, whatever else of the team would be placed waits until this transaction is over.
     """
     if quotas is None:
         return Finding()
-    quota = quotas.of_team(work)
+    quota = quotas.of_team(work, lock=placing)
     before, after = use_with(work, candidate)
     evidence = {
         name: {"limit": getattr(quota, name), "used": getattr(before, name), "needed": getattr(after, name)}
@@ -104,11 +107,18 @@ def _by_deployment(
 ) -> tuple[dict[str, list[RevisionRow]], dict[str, RolloutRow]]:
     """What is loaded and what is on its way, by deployment; of those on their way what was asked for earlier.
 
-    Whoever asked first has the place: of two that do not fit together one goes on, and not neither.
+    Whoever asked first has the place: of two that do not fit together one goes on, and not neither. But what is
+    placed already has its place, whoever asked: an earlier request may have become visible too late to be counted.
     """
-    coming = {row.deployment_id: row for row in repository.under_way() if before is None or row.id < before}
+    everything = repository.all_loaded()
+    placed = {row.rollout_id for row in everything if row.status == RevisionStatus.CANDIDATE}
+    coming = {
+        row.deployment_id: row
+        for row in repository.under_way()
+        if before is None or row.id < before or row.id in placed
+    }
     loaded: dict[str, list[RevisionRow]] = {deployment_id: [] for deployment_id in coming}
-    for row in repository.all_loaded():
+    for row in everything:
         loaded.setdefault(row.deployment_id, []).append(row)
     return loaded, coming
 

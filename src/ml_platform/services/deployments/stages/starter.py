@@ -8,7 +8,7 @@ from ml_platform.services.deployments.interfaces import DeployableVersion
 from ml_platform.services.deployments.permitting import DEPLOY, PERMISSIONS, decide, facts_of_version
 from ml_platform.services.deployments.stages.candidate import Finding
 from ml_platform.services.deployments.tables import RolloutRow
-from ml_platform.services.governance import PersonalDataCheck, RoleDirectory
+from ml_platform.services.governance import RoleDirectory, TrainedOn
 
 _PLATFORM = "system:"
 
@@ -18,7 +18,7 @@ def starter_gate(
     roles: RoleDirectory,
     rollout: RolloutRow,
     version: DeployableVersion,
-    check: PersonalDataCheck | None,
+    trained: TrainedOn | None,
 ) -> Finding:
     """Stops it when who asked left or lost the role, when their key was revoked, or policies forbid it by now.
 
@@ -36,7 +36,7 @@ def starter_gate(
     if starter is None:
         return Finding({"starter": evidence}, f"the key with which {who} asked for it was revoked since")
     decision = decide(
-        work, rollout.environment, DEPLOY, facts_of_version(work, version, check), actor=starter
+        work, rollout.environment, DEPLOY, facts_of_version(work, version, trained), actor=starter
     )
     evidence |= decision.evidence()
     if decision.allowed:

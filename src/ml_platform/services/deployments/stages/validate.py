@@ -11,6 +11,7 @@ from ml_platform.kit.errors import AppError, UnavailableError
 from ml_platform.services.deployments.featurepolicies import policy_problem
 from ml_platform.services.deployments.interfaces import DeployableVersion, FeatureSource, Inspection
 from ml_platform.services.deployments.ledger import Outcome, failed, purpose_of
+from ml_platform.services.deployments.permitting import training_of
 from ml_platform.services.deployments.repository import DeploymentRepository
 from ml_platform.services.deployments.sizes import Size
 from ml_platform.services.deployments.stages.admission import Admission, admit
@@ -18,7 +19,7 @@ from ml_platform.services.deployments.stages.candidate import Candidate, Finding
 from ml_platform.services.deployments.stages.context import RolloutParts, StageContext
 from ml_platform.services.deployments.stages.personal_data import PERSONAL_DATA, personal_data
 from ml_platform.services.deployments.stages.starter import starter_gate
-from ml_platform.services.governance import GovernanceRepository, risk_facts, risk_of_version
+from ml_platform.services.governance import GovernanceRepository, TrainedOn, risk_facts, risk_of_version
 
 ARTIFACT_CHANGED = "artifact_changed"
 
@@ -28,7 +29,7 @@ def validate(context: StageContext) -> Outcome:
     version = context.resolve()
     inspection = context.parts.tools.inspect(version.source)
     known = _look(context, version)
-    personal, unexplained = personal_data(context, version, inspection)
+    personal, unexplained = personal_data(known.trained, version, inspection, context.environment)
     evidence = _evidence(version, inspection, known) | personal
     if known.starter.problem is not None:
         return failed(known.starter.problem, code="forbidden", **evidence)
@@ -54,8 +55,12 @@ def validate(context: StageContext) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the platform's own rows say; `overdue` is why nothing may go out for the sake of a review."""
+    """What the platform's own rows say; `overdue` is why nothing may go out for the sake of a review.
 
+    The lineage is followed once: the risk, the policies and the inputs all go by what is `trained` here.
+    """
+
+    trained: TrainedOn | None
     risk: dict[str, Any] | None
     overdue: str | None
     starter: Finding
@@ -67,7 +72,8 @@ def _look(context: StageContext, version: DeployableVersion) -> _Known:
     with context.parts.factory.begin(context.actor, write=False) as work:
         governance = GovernanceRepository(work.session, context.team_id)
         risk = governance.risk(context.model_name)
-        risk = risk_of_version(context.parts.personal_data, work.session, risk, context.model_version)
+        trained = training_of(work, version, context.parts.personal_data)
+        risk = trained.risk(risk) if trained is not None else risk
         rollout = DeploymentRepository(work.session, context.team_id).rollout(context.rollout_id)
         overdue = None
         if environment is Environment.PRODUCTION:
@@ -82,9 +88,10 @@ def _look(context: StageContext, version: DeployableVersion) -> _Known:
             rollout_id=context.rollout_id,
         )
         return _Known(
+            trained=trained,
             risk=risk_facts(risk) if risk is not None else None,
             overdue=overdue,
-            starter=starter_gate(work, context.parts.roles, rollout, version, context.parts.personal_data),
+            starter=starter_gate(work, context.parts.roles, rollout, version, trained),
             admission=admit(work, context.parts.quotas, candidate),
         )
 

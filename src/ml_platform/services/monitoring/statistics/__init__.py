@@ -7,7 +7,13 @@
 Nothing here knows a database, a model or a clock.
 """
 
-from ml_platform.services.monitoring.statistics.answers import AnswerShift, compare_answers, shift_of
+from ml_platform.services.monitoring.statistics.answers import (
+    Answered,
+    AnswerShift,
+    compare_answers,
+    count_empty,
+    shift_of,
+)
 from ml_platform.services.monitoring.statistics.drift import (
     DriftReport,
     DriftThresholds,
@@ -38,6 +44,7 @@ __all__ = [
     "KEY_SEPARATOR",
     "AnswerKind",
     "AnswerShift",
+    "Answered",
     "ColumnCounts",
     "ColumnProfile",
     "ColumnQuality",
@@ -57,6 +64,7 @@ __all__ = [
     "check_window",
     "compare",
     "compare_answers",
+    "count_empty",
     "count_window",
     "join_labels",
     "measure_labelled",

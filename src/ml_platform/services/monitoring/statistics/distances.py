@@ -39,13 +39,13 @@ def smoothed(counts: npt.NDArray[np.int64] | Floats) -> Floats:
     return np.asarray(values / values.sum(axis=-1, keepdims=True))
 
 
-def occupied(reference: Counts, current: Counts) -> tuple[Counts, Counts]:
+def occupied(reference: Counts | Floats, current: Counts | Floats) -> tuple[Counts | Floats, Counts | Floats]:
     """Both samples without the bins that are empty in both."""
     some = (reference + current) > 0
     return reference[some], current[some]
 
 
-def population_stability_index(reference: Counts, current: Counts) -> float:
+def population_stability_index(reference: Counts | Floats, current: Counts | Floats) -> float:
     """PSI = Σ (current - reference) · ln(current / reference) over smoothed proportions; 0 upwards.
 
     Symmetric; the sum of both Kullback-Leibler divergences. Siddiqi, Credit Risk Scorecards (2006), from
@@ -55,7 +55,7 @@ def population_stability_index(reference: Counts, current: Counts) -> float:
     return max(0.0, float(np.sum((actual - expected) * np.log(actual / expected))))
 
 
-def jensen_shannon_distance(reference: Counts, current: Counts) -> float:
+def jensen_shannon_distance(reference: Counts | Floats, current: Counts | Floats) -> float:
     """√(½ KL(p‖m) + ½ KL(q‖m)), m = (p + q) / 2, in base 2: a metric between 0 and 1, without smoothing.
 
     Lin, Divergence measures based on the Shannon entropy, IEEE Trans. Inf. Theory 37 (1991); Endres and

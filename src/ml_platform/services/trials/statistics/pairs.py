@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from ml_platform.services.monitoring.statistics import AnswerKind, shift_of
+from ml_platform.services.monitoring.statistics import Answered, AnswerKind, shift_of
 from ml_platform.services.monitoring.statistics.parquet import literal, opened
 
 _TOLERANCE = 1e-5
@@ -112,7 +112,9 @@ FROM joined
 _MODELS = "SELECT DISTINCT model FROM joined ORDER BY model"
 
 
-def _answers(connection: duckdb.DuckDBPyConnection, side: str) -> list[tuple[float | None, str | None]]:
-    return connection.execute(
+def _answers(connection: duckdb.DuckDBPyConnection, side: str) -> list[Answered]:
+    """Each by itself: both sides were asked the same, whoever it was about."""
+    rows = connection.execute(
         f"SELECT {side}_number, {side}_text FROM joined WHERE status = 200 LIMIT {_MOST_ROWS}"  # noqa: S608
     ).fetchall()
+    return [Answered(*row) for row in rows]
