@@ -143,7 +143,11 @@ function columns(
     { name: "Took", number: true, cell: (run) => span(run.started_at, run.ended_at) },
     {
       name: "Elsewhere",
-      cell: (run) => <RunLink team={team} experiment={run.experiment_id} run={run.run_id} />,
+      cell: (run) => (
+        <RunLink team={team} experiment={run.experiment_id} run={run.run_id}>
+          MLflow
+        </RunLink>
+      ),
     },
   ];
 }

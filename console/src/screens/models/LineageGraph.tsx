@@ -13,7 +13,7 @@ const TEXT = { light: "#1f2937", dark: "#e4e7ec" };
 const FAINT = { light: "#4b5563", dark: "#a9b1bd" };
 const LINE = { light: "#8a94a3", dark: "#6d7786" };
 /** What a column must have of the screen for its names to be read, and what is kept free around the drawing. */
-const READABLE = 104;
+const READABLE = 84;
 const MARGIN = { x: 66, top: 48, bottom: 46 };
 
 interface Props {
@@ -31,7 +31,10 @@ export function LineageGraph({ graph, chosen, choose }: Props) {
   const fitting = (width - 2 * MARGIN.x) / Math.max(1, (drawn.columns - 1) * COLUMN);
   const start = fitting > 0 ? Math.max(1, READABLE / (fitting * COLUMN)) : 1;
   const zoom = start * magnified;
-  const height = Math.min(620, Math.max(230, (drawn.rows - 1) * ROW * Math.max(fitting * start, 0.5) + 110));
+  const height = Math.min(
+    620,
+    Math.max(230, (drawn.rows - 1) * ROW * Math.min(1, Math.max(fitting * start, 0.5)) + 110),
+  );
   const option = useMemo(
     () => optionOf(graph, drawn.places, { scheme, chosen, zoom, centred: start > 1 }),
     [graph, drawn, scheme, chosen, zoom, start],
@@ -103,7 +106,7 @@ function optionOf(graph: Schemas["LineageGraph"], places: ReturnType<typeof layo
         zoom,
         ...(centred && root ? { center: [root.x, root.y] } : {}),
         scaleLimit: { min: 0.2, max: 12 },
-        nodeScaleRatio: 0,
+        nodeScaleRatio: 0.01, // nodes keep their size, whatever the zoom
         preserveAspect: "contain",
         left: MARGIN.x,
         right: MARGIN.x,
@@ -117,7 +120,7 @@ function optionOf(graph: Schemas["LineageGraph"], places: ReturnType<typeof layo
         label: {
           show: true,
           position: "bottom",
-          width: 104,
+          width: 92,
           overflow: "truncate",
           fontSize: 11,
           lineHeight: 13,

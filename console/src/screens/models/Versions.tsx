@@ -17,7 +17,7 @@ import { isCount, lowerIsBetter, telling } from "./metrics";
 
 type Version = Schemas["ModelVersion"];
 
-const SHOWN = 4;
+const SHOWN = 3;
 
 export function Versions({ team, name }: { team: string; name: string }) {
   const pages = usePages([team, "models", name, "versions"], (cursor) =>
