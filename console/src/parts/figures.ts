@@ -14,7 +14,7 @@ export function percent(share: number | null | undefined, digits = 1): string {
 }
 
 export function milliseconds(value: number | null | undefined): string {
-  if (value === null || value === undefined) return DASH;
+  if (value === null || value === undefined || !Number.isFinite(value)) return DASH;
   return value >= 1000 ? `${number(value / 1000)} s` : `${number(value)} ms`;
 }
 

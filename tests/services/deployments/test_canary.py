@@ -70,16 +70,26 @@ class TestRollingBack:
         assert decide(Measured(500, 0, 50.0), old).verdict == "rollback"
 
     def test_a_median_of_more_than_twice_the_old_ones_goes_back_below_the_floor_too(self) -> None:
-        slow, fast = Measured(200, 0, 9.0, p50_ms=6.1), Measured(200, 0, 8.0, p50_ms=3.0)
+        slow, fast = Measured(200, 0, 9.0, p50_ms=6.1), Measured(200, 0, 5.0, p50_ms=3.0)
         found = decide(slow, fast)
         assert found.verdict == "rollback"
         assert "median latency 6.10 ms" in found.reason
         assert decide(Measured(200, 0, 9.0, p50_ms=6.0), fast).verdict == "promote"
 
     def test_a_median_below_a_tenth_of_the_floor_is_never_slow(self) -> None:
-        slow, fast = Measured(200, 0, 2.0, p50_ms=1.0), Measured(200, 0, 2.0, p50_ms=0.1)
+        slow, fast = Measured(200, 0, 2.0, p50_ms=1.0), Measured(200, 0, 0.5, p50_ms=0.1)
         assert decide(slow, fast).verdict == "promote"
         assert decide(slow, fast, plan=CanaryPlan(latency_floor_ms=5, min_requests=100)).verdict == "rollback"
+
+    def test_a_median_of_a_few_or_below_the_floor_must_be_slower_than_the_old_ones_tail(self) -> None:
+        plan = CanaryPlan(latency_floor_ms=10, min_requests=20)
+        old = Measured(400, 0, 40.0, p50_ms=12.0)
+        assert decide(Measured(99, 0, 50.0, p50_ms=39.0), old, plan=plan).verdict != "rollback"
+        assert decide(Measured(99, 0, 50.0, p50_ms=41.0), old, plan=plan).verdict == "rollback"
+        assert decide(Measured(100, 0, 50.0, p50_ms=25.0), old, plan=plan).verdict == "rollback"
+        quick = Measured(4000, 0, 3.0, p50_ms=0.9)
+        assert decide(Measured(400, 0, 8.0, p50_ms=2.4), quick, plan=plan).verdict != "rollback"
+        assert decide(Measured(400, 0, 8.0, p50_ms=3.1), quick, plan=plan).verdict == "rollback"
 
     def test_availability_is_looked_at_when_it_would_be_promoted(self) -> None:
         assert decide(Measured(200, 4, 20.0)).verdict == "rollback"

@@ -98,12 +98,12 @@ function InputLink({ team, reference }: { team: string; reference: string }) {
   if (kind === "dataset")
     return (
       <Link to="/$team/datasets/$name" params={{ team, name: id.split("@")[0] ?? id }}>
-        {reference}
+        <span className="anywhere">{reference}</span>
       </Link>
     );
   return (
     <Link to="/$team/lineage/$kind/$id" params={{ team, kind, id }}>
-      {reference}
+      <span className="anywhere">{reference}</span>
     </Link>
   );
 }

@@ -30,7 +30,7 @@ export function Changes({ team }: { team: string }) {
     >
       <Loaded query={query}>
         {({ items }) => (
-          <Stack gap="xs" component="ol" m={0} p={0} className="plain">
+          <Stack gap="xs" component="ol" m={0} p={0} className="changes">
             {items
               .filter((event) => !NOISE.test(event.action))
               .slice(0, SHOWN)

@@ -208,10 +208,17 @@ def _has_a_tail_of_its_own(plan: CanaryPlan, new: Measured, old: Measured) -> bo
 
 
 def _slower_throughout(plan: CanaryPlan, new: Measured, old: Measured) -> str | None:
-    """What a machine that stalls now and then does to a p95 it does to no median, so its floor is lower."""
+    """What a machine that stalls now and then does to a p95 it does to no median, so its floor is lower.
+
+    But it does it to the median of a few; and a revision that is asked now and then is colder than one that is
+    asked all the time. Of a few, and below the floor of the plan, half must be slower than one in twenty of the
+    old revision's is.
+    """
     if new.p50_ms is None or old.p50_ms is None:
         return None
     limit = max(_OF_THE_FLOOR * plan.latency_floor_ms, plan.max_latency_ratio * old.p50_ms)
+    if new.requests < _TAIL_REQUESTS or new.p50_ms <= plan.latency_floor_ms:
+        limit = max(limit, old.p95_ms or 0.0)
     if new.p50_ms <= limit:
         return None
     return f"median latency {new.p50_ms:.2f} ms is above {limit:.2f} ms (baseline {old.p50_ms:.2f} ms)"
