@@ -17,6 +17,7 @@ export const theme = createTheme({
   components: {
     Paper: { defaultProps: { withBorder: true, p: "md" } },
     Button: { defaultProps: { size: "xs" } },
+    Notification: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
     Tooltip: { defaultProps: { openDelay: 250, multiline: true, maw: 340 } },
   },
 });

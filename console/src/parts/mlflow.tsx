@@ -31,18 +31,31 @@ export function MlflowLink({
   children: React.ReactNode;
 }) {
   return (
-    <Anchor href={mlflowAddress(workspace, path)} target="_blank" rel="noreferrer" inherit>
+    <Anchor
+      href={mlflowAddress(workspace, path)}
+      target="_blank"
+      rel="noreferrer"
+      inherit
+      style={{ whiteSpace: "nowrap" }}
+    >
       {children} <IconExternalLink size={12} role="img" aria-label="opens in a new tab" />
     </Anchor>
   );
 }
 
-export function RunLink({ team, experiment, run }: { team: string; experiment: string; run: string }) {
+interface RunOf {
+  team: string;
+  experiment: string;
+  run: string;
+  children?: React.ReactNode;
+}
+
+export function RunLink({ team, experiment, run, children }: RunOf) {
   const workspace = useWorkspace(team, experiment);
   if (!workspace) return <>{run}</>;
   return (
     <MlflowLink workspace={workspace} path={`/experiments/${experiment}/runs/${run}`}>
-      {run.slice(0, 8)} in MLflow
+      {children ?? `${run.slice(0, 8)} in MLflow`}
     </MlflowLink>
   );
 }

@@ -13,8 +13,7 @@ import { bars, columnsOf, type DataColumn, missing, shown } from "./profile";
 export function Columns({ of }: { of: Schemas["DatasetVersion"] }) {
   const columns = useMemo(() => columnsOf(of), [of]);
   const [chosen, setChosen] = useState<string | null>(null);
-  const open =
-    columns.find((column) => column.name === chosen) ?? columns.find((column) => bars(column.profile));
+  const open = columns.find((column) => column.name === chosen) ?? mostTelling(columns);
   return (
     <>
       {open && <Distribution of={open} rows={of.rows} />}
@@ -76,6 +75,14 @@ export function Columns({ of }: { of: Schemas["DatasetVersion"] }) {
         />
       </Panel>
     </>
+  );
+}
+
+/** Numbers with many values are drawn first: their shape says most. */
+function mostTelling(columns: DataColumn[]): DataColumn | undefined {
+  const drawable = columns.filter((column) => bars(column.profile) && column.personal.length === 0);
+  return (
+    drawable.find((column) => column.profile.histogram && (column.profile.distinct ?? 0) > 20) ?? drawable[0]
   );
 }
 

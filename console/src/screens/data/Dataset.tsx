@@ -134,7 +134,7 @@ function Versions({ team, name }: { team: string; name: string }) {
             name: "Version",
             cell: (row) => (
               <Link to="/$team/datasets/$name" params={{ team, name }} search={{ version: row.version }}>
-                version {row.version}
+                version&nbsp;{row.version}
               </Link>
             ),
           },

@@ -5,7 +5,7 @@ import { Panel } from "../../parts/page";
 import { Empty, Loaded } from "../../parts/states";
 import { shown } from "./profile";
 
-const ROWS = 20;
+const ROWS = 10;
 
 /** The first rows, for those who may read data. */
 export function Sample({ team, name, version }: { team: string; name: string; version: number }) {
@@ -27,7 +27,7 @@ export function Sample({ team, name, version }: { team: string; name: string; ve
         <Loaded query={query}>
           {(found) => (
             <section className="table-frame" aria-label="First rows" tabIndex={0}>
-              <table className="table">
+              <table className="table one-line">
                 <thead>
                   <tr>
                     {found.columns.map((column) => (

@@ -44,6 +44,7 @@ export function Validate({ name }: { name: string }) {
           placeholder="Choose a file"
           accept=".csv,.parquet,.jsonl,.ndjson"
           clearable
+          clearButtonProps={{ "aria-label": "Take the file away" }}
           w={320}
           value={file}
           onChange={(chosen) => {

@@ -61,7 +61,8 @@ function checks({ minimum, maximum, allowed }: SchemaColumn): string {
 
 export function shown(value: unknown): string {
   if (value === null || value === undefined) return DASH;
-  return typeof value === "number" ? number(value) : String(value);
+  if (typeof value === "number") return number(value);
+  return String(value).replace(/T00:00:00(\+00:00|Z)?$/, ""); // a day is a day
 }
 
 export function missing({ nulls, count }: ColumnProfile): string {

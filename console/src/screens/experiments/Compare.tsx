@@ -72,8 +72,7 @@ export function Compare({ runs, clear }: { runs: Run[]; clear: () => void }) {
           { name: "What", cell: (trait) => trait.key },
           ...runs.map((run) => ({
             name: titled(run, runs),
-            number: true,
-            cell: (trait: Trait) => shown(trait.of(run)),
+            cell: (trait: Trait) => <span className="anywhere">{shown(trait.of(run))}</span>,
           })),
         ]}
       />
@@ -160,5 +159,6 @@ function shown(value: string | number | null): string {
 /** Runs often share a name; then the beginning of the id tells them apart. */
 function titled(run: Run, runs: Run[]): string {
   const alone = runs.filter((each) => each.name === run.name).length === 1;
+  if (run.name === run.job_id) return `job …${run.name.slice(-6)}`;
   return alone ? run.name : `${run.name} ${run.run_id.slice(0, 6)}`;
 }

@@ -70,7 +70,13 @@ function Ended({ of }: { of: Schemas["Job"] }) {
   if (!of.reason) return null;
   const fine = of.status === "succeeded" || of.status === "cancelled";
   return (
-    <Alert variant="outline" color={fine ? "yellow" : "red"} role="note" title={of.reason}>
+    <Alert
+      variant="outline"
+      color={fine ? "yellow" : "red"}
+      role="note"
+      styles={{ title: { color: "var(--mantine-color-text)" }, label: { color: "inherit" } }}
+      title={of.reason}
+    >
       {of.hint && <Text size="sm">{of.hint}</Text>}
     </Alert>
   );

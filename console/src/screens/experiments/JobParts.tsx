@@ -1,4 +1,4 @@
-import { List, Stack, Text } from "@mantine/core";
+import { List, Stack } from "@mantine/core";
 import type { Schemas } from "../../api/types";
 import { Facts, Json } from "../../parts/facts";
 import { bytes, number, span } from "../../parts/figures";
@@ -98,12 +98,12 @@ function InputLink({ team, reference }: { team: string; reference: string }) {
   if (kind === "dataset")
     return (
       <Link to="/$team/datasets/$name" params={{ team, name: id.split("@")[0] ?? id }}>
-        {reference}
+        <span className="anywhere">{reference}</span>
       </Link>
     );
   return (
     <Link to="/$team/lineage/$kind/$id" params={{ team, kind, id }}>
-      {reference}
+      <span className="anywhere">{reference}</span>
     </Link>
   );
 }
@@ -124,22 +124,15 @@ export function Outcome({ team, job }: Props) {
       {(job.gate || job.register_as) && (
         <Panel title="Registration">
           <Stack gap="xs">
-            {job.model_id ? (
-              <Text size="sm" component="div">
-                Registered as <Result team={team} of={job} />
-              </Text>
-            ) : (
-              <Text size="sm">
-                {isMoving(job.status)
-                  ? `To be registered as ${job.register_as?.name}`
-                  : "Nothing was registered"}
-              </Text>
-            )}
-            {job.gate && (
-              <Status of={job.gate.passed ? "passed" : "failed"}>
-                the gate {job.gate.passed ? "passed" : "did not pass"}
-              </Status>
-            )}
+            <Facts
+              of={[
+                [
+                  "Registered as",
+                  job.model_id ? <Result key="as" team={team} of={job} /> : unregistered(job),
+                ],
+                ["Gate", job.gate && <Status key="gate" of={job.gate.passed ? "passed" : "failed"} />],
+              ]}
+            />
             {job.gate && (
               <List size="sm">
                 {job.gate.reasons.map((reason) => (
@@ -168,4 +161,8 @@ export function Outcome({ team, job }: Props) {
       </Panel>
     </>
   );
+}
+
+function unregistered(job: Schemas["Job"]): string {
+  return isMoving(job.status) ? `${job.register_as?.name}, once it has ended` : "nothing was registered";
 }

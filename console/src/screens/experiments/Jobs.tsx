@@ -13,6 +13,7 @@ import { Empty } from "../../parts/states";
 import { Status } from "../../parts/status";
 import { PagedTable } from "../../parts/table";
 import { When } from "../../parts/when";
+import { versionOf } from "../models/names";
 import { ENDED, isMoving } from "./moving";
 
 type JobStatus = Schemas["JobStatus"];
@@ -104,9 +105,8 @@ export function Jobs() {
 
 export function Result({ team, of }: { team: string; of: Schemas["Job"] }) {
   if (!of.model_id) return <>{of.reason ?? ""}</>;
-  const [name = "", version = ""] = of.model_id.split("/");
   return (
-    <Link to="/$team/models/$name/$version" params={{ team, name, version }}>
+    <Link to="/$team/models/$name/$version" params={{ team, ...versionOf(of.model_id) }}>
       {of.model_id}
     </Link>
   );

@@ -59,7 +59,7 @@ function added(before: Read, piece: string, ended: boolean): Read {
 
 export function Log({ job }: { job: string }) {
   const { text, ended, cut, error } = useLog(job);
-  const place = useRef<HTMLPreElement>(null);
+  const place = useRef<HTMLDivElement>(null);
   const [follow, setFollow] = useState(true);
   // biome-ignore lint/correctness/useExhaustiveDependencies: it goes down when there is more text
   useLayoutEffect(() => {
@@ -81,8 +81,8 @@ export function Log({ job }: { job: string }) {
     >
       {error ? <Failed error={error} /> : null}
       {cut && <Text size="sm">The beginning is left out here; mlops jobs logs {job} writes all of it.</Text>}
-      <pre
-        className="json log"
+      <div
+        className="json"
         ref={place}
         role="log"
         aria-label="Log"
@@ -93,8 +93,8 @@ export function Log({ job }: { job: string }) {
           setFollow(scrollHeight - scrollTop - clientHeight < 40);
         }}
       >
-        {text || (ended ? "It wrote nothing." : "Nothing yet.")}
-      </pre>
+        <pre>{text || (ended ? "It wrote nothing." : "Nothing yet.")}</pre>
+      </div>
     </Panel>
   );
 }

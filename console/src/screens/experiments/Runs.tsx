@@ -14,7 +14,7 @@ import { Empty } from "../../parts/states";
 import { Status, type Tone } from "../../parts/status";
 import { type Column, PagedTable } from "../../parts/table";
 import { When } from "../../parts/when";
-import { lowerIsBetter } from "../models/catalogue";
+import { lowerIsBetter, telling } from "../models/metrics";
 import { Compare } from "./Compare";
 
 type Run = Schemas["Run"];
@@ -47,7 +47,7 @@ export function Runs({ team, experiment }: { team: string; experiment: string })
     (rows) => (rows.some((run) => run.status === "RUNNING") ? LIVE : CALM),
   );
   const rows = pages.rows ?? [];
-  const names = useMemo(() => [...new Set(rows.flatMap((run) => Object.keys(run.metrics)))].sort(), [rows]);
+  const names = useMemo(() => telling(rows.flatMap((run) => Object.keys(run.metrics))), [rows]);
   const known = metric && !names.includes(metric) ? [metric, ...names] : names;
   const choose = (run: Run, on: boolean) =>
     setChosen((before) => {
@@ -134,7 +134,7 @@ function columns(
         />
       ),
     },
-    { name: "Run", cell: (run) => run.name },
+    { name: "Run", cell: (run) => <RunName team={team} of={run} /> },
     { name: "State", cell: (run) => <Status of={run.status} tone={TONES[run.status]} /> },
     ...metrics.map(
       (name): Column<Run> => ({ name, number: true, cell: (run) => number(run.metrics[name], 4) }),
@@ -142,19 +142,22 @@ function columns(
     { name: "Started", cell: (run) => <When at={run.started_at} /> },
     { name: "Took", number: true, cell: (run) => span(run.started_at, run.ended_at) },
     {
-      name: "Job",
-      cell: (run) =>
-        run.job_id ? (
-          <Link to="/$team/jobs/$job" params={{ team, job: run.job_id }}>
-            its job
-          </Link>
-        ) : (
-          "by hand"
-        ),
-    },
-    {
       name: "Elsewhere",
-      cell: (run) => <RunLink team={team} experiment={run.experiment_id} run={run.run_id} />,
+      cell: (run) => (
+        <RunLink team={team} experiment={run.experiment_id} run={run.run_id}>
+          MLflow
+        </RunLink>
+      ),
     },
   ];
+}
+
+/** A job's run is called by the job's id, of which the end tells it from others. */
+function RunName({ team, of }: { team: string; of: Run }) {
+  if (!of.job_id) return <>{of.name}</>;
+  return (
+    <Link to="/$team/jobs/$job" params={{ team, job: of.job_id }} style={{ whiteSpace: "nowrap" }}>
+      {of.name === of.job_id ? `job …${of.job_id.slice(-6)}` : of.name}
+    </Link>
+  );
 }

@@ -32,7 +32,7 @@ export function Aliases({ team, name, aliases, newest }: Props) {
             name: "Means",
             cell: ([, version]) => (
               <Link to="/$team/models/$name/$version" params={{ team, name, version: String(version) }}>
-                version {version}
+                version&nbsp;{version}
               </Link>
             ),
           },

@@ -8,7 +8,7 @@ import { Empty } from "../../parts/states";
 import { Status } from "../../parts/status";
 import { Table } from "../../parts/table";
 import { When } from "../../parts/when";
-import { lowerIsBetter } from "./catalogue";
+import { lowerIsBetter } from "./metrics";
 
 export function Evidence({ of }: { of: Schemas["ModelVersion"] }) {
   const others = Object.entries(of.metrics).sort(([a], [b]) => a.localeCompare(b));
@@ -36,7 +36,9 @@ function Gate({ of }: { of: Schemas["GateResult"] }) {
   const measured = of.metric !== null && of.metric !== undefined;
   return (
     <Stack gap="xs">
-      <Status of={of.passed ? "passed" : "failed"} />
+      <Text size="sm" component="div">
+        <Status of={of.passed ? "passed" : "failed"} />
+      </Text>
       {measured && (
         <Text size="sm">
           <span className="number-big">{number(of.value, 4)}</span> {of.metric}; {bound}{" "}

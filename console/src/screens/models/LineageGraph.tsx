@@ -1,6 +1,7 @@
 /** The lineage as a drawing to pan and zoom. Everything in it stands in the list below it as well. */
 
 import { ActionIcon, Group, useComputedColorScheme } from "@mantine/core";
+import { useElementSize } from "@mantine/hooks";
 import { IconFocusCentered, IconMinus, IconPlus } from "@tabler/icons-react";
 import { useMemo, useState } from "react";
 import type { Schemas } from "../../api/types";
@@ -11,7 +12,9 @@ import { GROUPS, groupOf, kindWords, nameOf } from "./nodes";
 const TEXT = { light: "#1f2937", dark: "#e4e7ec" };
 const FAINT = { light: "#4b5563", dark: "#a9b1bd" };
 const LINE = { light: "#8a94a3", dark: "#6d7786" };
-const WIDE = 960;
+/** What a column must have of the screen for its names to be read, and what is kept free around the drawing. */
+const READABLE = 84;
+const MARGIN = { x: 66, top: 48, bottom: 46 };
 
 interface Props {
   graph: Schemas["LineageGraph"];
@@ -21,32 +24,42 @@ interface Props {
 
 export function LineageGraph({ graph, chosen, choose }: Props) {
   const scheme = useComputedColorScheme("light");
-  const [zoom, setZoom] = useState(1);
-  const drawn = useMemo(() => ({ ...layout(graph) }), [graph]);
-  const option = useMemo(
-    () => optionOf(graph, drawn.places, { scheme, chosen, zoom }),
-    [graph, drawn, scheme, chosen, zoom],
+  const { ref, width } = useElementSize();
+  const [magnified, setMagnified] = useState(1);
+  const drawn = useMemo(() => layout(graph), [graph]);
+  // The whole of it, unless its names could not be read then: on a narrow screen it begins at what was asked for.
+  const fitting = (width - 2 * MARGIN.x) / Math.max(1, (drawn.columns - 1) * COLUMN);
+  const start = fitting > 0 ? Math.max(1, READABLE / (fitting * COLUMN)) : 1;
+  const zoom = start * magnified;
+  const height = Math.min(
+    620,
+    Math.max(230, (drawn.rows - 1) * ROW * Math.min(1, Math.max(fitting * start, 0.5)) + 110),
   );
-  // As high as its longest column at the scale at which its columns fill the page.
-  const scale = Math.min(1, WIDE / (drawn.columns * COLUMN));
-  const height = Math.min(640, Math.max(260, (drawn.rows * ROW + 90) * Math.max(scale, 0.8)));
+  const option = useMemo(
+    () => optionOf(graph, drawn.places, { scheme, chosen, zoom, centred: start > 1 }),
+    [graph, drawn, scheme, chosen, zoom, start],
+  );
   return (
-    <>
+    <div ref={ref}>
       <Group justify="flex-end" gap={4}>
-        <ActionIcon variant="default" aria-label="Zoom in" onClick={() => setZoom(Math.min(6, zoom * 1.4))}>
+        <ActionIcon
+          variant="default"
+          aria-label="Zoom in"
+          onClick={() => setMagnified(Math.min(6, magnified * 1.4))}
+        >
           <IconPlus size={14} />
         </ActionIcon>
         <ActionIcon
           variant="default"
           aria-label="Zoom out"
-          onClick={() => setZoom(Math.max(0.3, zoom / 1.4))}
+          onClick={() => setMagnified(Math.max(0.3, magnified / 1.4))}
         >
           <IconMinus size={14} />
         </ActionIcon>
         <ActionIcon
           variant="default"
           aria-label="Show all of it"
-          onClick={() => setZoom(zoom === 1 ? 1.0001 : 1)}
+          onClick={() => setMagnified(magnified === 1 ? 1.0001 : 1)}
         >
           <IconFocusCentered size={14} />
         </ActionIcon>
@@ -60,7 +73,7 @@ export function LineageGraph({ graph, chosen, choose }: Props) {
           if (typeof ref === "string") choose(ref);
         }}
       />
-    </>
+    </div>
   );
 }
 
@@ -68,10 +81,12 @@ interface Look {
   scheme: "light" | "dark";
   chosen: string;
   zoom: number;
+  centred: boolean;
 }
 
 function optionOf(graph: Schemas["LineageGraph"], places: ReturnType<typeof layout>["places"], look: Look) {
-  const { scheme, chosen, zoom } = look;
+  const { scheme, chosen, zoom, centred } = look;
+  const root = places.get(graph.root);
   return {
     tooltip: { trigger: "item", renderMode: "richText", confine: true },
     legend: {
@@ -89,12 +104,14 @@ function optionOf(graph: Schemas["LineageGraph"], places: ReturnType<typeof layo
         layout: "none",
         roam: true,
         zoom,
-        scaleLimit: { min: 0.3, max: 8 },
-        nodeScaleRatio: 0,
-        left: 70,
-        right: 70,
-        top: 50,
-        bottom: 50,
+        ...(centred && root ? { center: [root.x, root.y] } : {}),
+        scaleLimit: { min: 0.2, max: 12 },
+        nodeScaleRatio: 0.01, // nodes keep their size, whatever the zoom
+        preserveAspect: "contain",
+        left: MARGIN.x,
+        right: MARGIN.x,
+        top: MARGIN.top,
+        bottom: MARGIN.bottom,
         categories: GROUPS.map((name) => ({ name })),
         edgeSymbol: ["none", "arrow"],
         edgeSymbolSize: 7,
@@ -103,7 +120,7 @@ function optionOf(graph: Schemas["LineageGraph"], places: ReturnType<typeof layo
         label: {
           show: true,
           position: "bottom",
-          width: 120,
+          width: 92,
           overflow: "truncate",
           fontSize: 11,
           lineHeight: 13,

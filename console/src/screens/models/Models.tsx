@@ -14,6 +14,7 @@ import { Status } from "../../parts/status";
 import { PagedTable } from "../../parts/table";
 import { When } from "../../parts/when";
 import { type CatalogueLine, cataloguePage, endpoints } from "./catalogue";
+import { versionOf } from "./names";
 import { Review } from "./Review";
 
 export function Models() {
@@ -69,7 +70,7 @@ export function Models() {
                   to="/$team/models/$name/$version"
                   params={{ team, name: model.name, version: String(model.latest_version) }}
                 >
-                  version {model.latest_version}
+                  version&nbsp;{model.latest_version}
                 </Link>
               ),
             },
@@ -91,8 +92,9 @@ function matches({ model, governed }: CatalogueLine, text: string): boolean {
 function byModel(deployments: Schemas["Deployment"][]): Map<string, Schemas["Deployment"][]> {
   const found = new Map<string, Schemas["Deployment"][]>();
   for (const deployment of deployments) {
-    const name = deployment.serving_model_id?.split("/")[0];
-    if (name) found.set(name, [...(found.get(name) ?? []), deployment]);
+    if (!deployment.serving_model_id) continue;
+    const { name } = versionOf(deployment.serving_model_id);
+    found.set(name, [...(found.get(name) ?? []), deployment]);
   }
   return found;
 }
@@ -115,7 +117,7 @@ function Serves({ team, at }: { team: string; at: Schemas["Deployment"][] | unde
           <Link to="/$team/deployments/$deployment" params={{ team, deployment: each.deployment_id }}>
             {each.environment}/{each.name}
           </Link>
-          : version {each.serving_model_id?.split("/")[1]}
+          : version {versionOf(each.serving_model_id ?? "").version}
         </div>
       ))}
     </>

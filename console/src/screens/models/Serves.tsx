@@ -55,7 +55,7 @@ export function Serves({ team, title, query, holds }: Props) {
                     to="/$team/models/$name/$version"
                     params={{ team, name: revision.model_name, version: String(revision.model_version) }}
                   >
-                    version {revision.model_version}
+                    version&nbsp;{revision.model_version}
                   </Link>
                 ),
                 by: ({ revision }) => revision.model_version,

@@ -13,13 +13,11 @@ import { Empty } from "../../parts/states";
 import { Status } from "../../parts/status";
 import { type Column, PagedTable } from "../../parts/table";
 import { When } from "../../parts/when";
-import { lowerIsBetter } from "./catalogue";
+import { isCount, lowerIsBetter, telling } from "./metrics";
 
 type Version = Schemas["ModelVersion"];
 
-/** Counts are metrics of a run, but say nothing about quality. */
-const COUNT = /rows|count|samples/;
-const SHOWN = 4;
+const SHOWN = 3;
 
 export function Versions({ team, name }: { team: string; name: string }) {
   const pages = usePages([team, "models", name, "versions"], (cursor) =>
@@ -36,7 +34,7 @@ export function Versions({ team, name }: { team: string; name: string }) {
       name: "Version",
       cell: (row) => (
         <Link to="/$team/models/$name/$version" params={{ team, name, version: String(row.version) }}>
-          version {row.version}
+          version&nbsp;{row.version}
         </Link>
       ),
     },
@@ -76,8 +74,8 @@ export function GateWord({ of }: { of: Schemas["GateResult"] | null }) {
 /** Those of the newest versions' gates first: that is what their makers look at. */
 function metricsOf(rows: readonly Version[]): string[] {
   const gates = rows.map((row) => row.gate?.metric).filter((metric): metric is string => Boolean(metric));
-  const all = rows.flatMap((row) => Object.keys(row.metrics)).filter((metric) => !COUNT.test(metric));
-  return [...new Set([...gates, ...all.sort()])];
+  const all = rows.flatMap((row) => Object.keys(row.metrics)).filter((metric) => !isCount(metric));
+  return [...new Set([...gates, ...telling(all)])];
 }
 
 function Quality({ rows, metrics }: { rows: readonly Version[]; metrics: string[] }) {

@@ -30,8 +30,3 @@ export async function endpoints(): Promise<Schemas["Deployment"][]> {
   const { items } = await answer(api.GET("/api/v1/deployments", { params: { query: { limit: 500 } } }));
   return items.filter((each) => each.status !== "retired");
 }
-
-/** Whether a number is better when it is smaller, for the metrics that gates know. */
-export function lowerIsBetter(metric: string): boolean {
-  return /(^|_)(log_loss|rmse|mae|mse|loss|error|brier)/.test(metric);
-}

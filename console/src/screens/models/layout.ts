@@ -13,7 +13,7 @@ export interface Place {
 }
 
 export const COLUMN = 150;
-export const ROW = 62;
+export const ROW = 100;
 const SWEEPS = 6;
 
 export function layout(graph: Graph): { places: Map<string, Place>; columns: number; rows: number } {
