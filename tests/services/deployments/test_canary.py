@@ -81,12 +81,17 @@ class TestRollingBack:
         assert decide(slow, fast).verdict == "promote"
         assert decide(slow, fast, plan=CanaryPlan(latency_floor_ms=5, min_requests=100)).verdict == "rollback"
 
-    def test_a_median_of_a_few_or_below_the_floor_must_be_slower_than_the_old_ones_tail(self) -> None:
+    def test_a_median_of_a_few_must_be_clearer(self) -> None:
         plan = CanaryPlan(latency_floor_ms=10, min_requests=20)
         old = Measured(400, 0, 40.0, p50_ms=12.0)
-        assert decide(Measured(99, 0, 50.0, p50_ms=39.0), old, plan=plan).verdict != "rollback"
-        assert decide(Measured(99, 0, 50.0, p50_ms=41.0), old, plan=plan).verdict == "rollback"
+        assert decide(Measured(99, 0, 50.0, p50_ms=29.0), old, plan=plan).verdict != "rollback"
+        assert decide(Measured(99, 0, 50.0, p50_ms=31.0), old, plan=plan).verdict == "rollback"
         assert decide(Measured(100, 0, 50.0, p50_ms=25.0), old, plan=plan).verdict == "rollback"
+        even = Measured(400, 0, 26.0, p50_ms=12.0)
+        assert decide(Measured(99, 0, 50.0, p50_ms=27.0), even, plan=plan).verdict == "rollback"
+
+    def test_a_median_below_the_floor_must_be_slower_than_the_old_ones_tail(self) -> None:
+        plan = CanaryPlan(latency_floor_ms=10, min_requests=20)
         quick = Measured(4000, 0, 3.0, p50_ms=0.9)
         assert decide(Measured(400, 0, 8.0, p50_ms=2.4), quick, plan=plan).verdict != "rollback"
         assert decide(Measured(400, 0, 8.0, p50_ms=3.1), quick, plan=plan).verdict == "rollback"

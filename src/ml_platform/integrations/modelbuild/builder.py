@@ -35,9 +35,10 @@ from ml_platform.contracts.bundles import (
     encode_manifest,
 )
 from ml_platform.integrations.modelbuild.children import (
+    Answer,
     ChildLimits,
     ask_model,
-    ask_platform,
+    ask_platform_each,
     finite,
     workspace,
 )
@@ -284,44 +285,24 @@ class ModelBuilder:
         shutil.rmtree(bundle, ignore_errors=True)
         bundle.mkdir()
         shutil.copyfile(work.folder / ONNX_FILE, bundle / ONNX_FILE, follow_symlinks=False)
-        manifest = _with_warnings(self._with_background(work, bundle, manifest), said["warnings"])
-        digest = _write_manifest(bundle, manifest)
+        _write_manifest(bundle, manifest)
         work.say("checking that the bundle loads and answers")
-        request = {"op": "graph", "bundle": str(bundle), "answers": str(work.folder / "answers.npz")}
-        answer = ask_platform(work.folder, self._limits, request | rows_request(work.folder, work.signature))
-        if not answer.ok:
+        given = {"bundle": str(bundle), **rows_request(work.folder, work.signature)}
+        checked, explained, folded = ask_platform_each(
+            work.folder,
+            self._limits,
+            [
+                {"op": "graph", "answers": str(work.folder / "answers.npz"), **given},
+                _background_request(work, manifest),
+                {"op": "folded", **given},
+            ],
+        )
+        if not checked.ok:
             shutil.rmtree(bundle)
-            return f"the graph does not answer in the serving runtime: {answer.reason}"
-        quicker = self._folded(work, bundle, manifest)
-        if quicker is not None:
-            manifest, digest = quicker, _write_manifest(bundle, quicker)
-        return _result(work, manifest, digest, reason=None)
-
-    def _folded(self, work: "_Work", bundle: Path, manifest: BundleManifest) -> BundleManifest | None:
-        """The manifest with a quicker form of the graph; None where there is none. A failure costs nothing."""
-        request = {"op": "folded", "bundle": str(bundle), **rows_request(work.folder, work.signature)}
-        assert manifest.onnx is not None
-        try:
-            answer = ask_platform(work.folder, self._limits, request)
-            if not answer.ok:
-                work.say(f"the graph stays as it is: {answer.reason}")
-                return None
-            given = {
-                "file": FOLDED_FILE,
-                "inputs": answer.content["inputs"],
-                "cells": answer.content["cells"],
-            }
-            quicker = msgspec.structs.replace(
-                manifest,
-                onnx=msgspec.structs.replace(manifest.onnx, folded=msgspec.convert(given, FoldedGraph)),
-                files=manifest.files | {FOLDED_FILE: _sha256(bundle / FOLDED_FILE)},
-            )
-            check_manifest(quicker)
-        except (ModelBuildError, BundleError, msgspec.ValidationError, KeyError, OSError) as error:
-            work.say(f"the graph stays as it is: {error}")
-            (bundle / FOLDED_FILE).unlink(missing_ok=True)
-            return None
-        return quicker
+            return f"the graph does not answer in the serving runtime: {checked.reason}"
+        manifest = _with_background(work, bundle, manifest, explained)
+        manifest = _with_warnings(_with_folded(work, bundle, manifest, folded), said["warnings"])
+        return _result(work, manifest, _write_manifest(bundle, manifest), reason=None)
 
     def _as_process(self, work: "_Work", reason: str) -> BuildResult:
         bundle = work.folder / "bundle"
@@ -348,36 +329,11 @@ class ModelBuilder:
             files=_hashes(bundle),
         )
         warnings = () if work.has_rows else ("there were no rows to try it with",)
-        manifest = _with_warnings(self._with_background(work, bundle, manifest), warnings)
+        if work.has_rows:
+            [explained] = ask_platform_each(work.folder, self._limits, [_background_request(work, manifest)])
+            manifest = _with_background(work, bundle, manifest, explained)
+        manifest = _with_warnings(manifest, warnings)
         return _result(work, manifest, _write_manifest(bundle, manifest), reason=reason)
-
-    def _with_background(self, work: "_Work", bundle: Path, manifest: BundleManifest) -> BundleManifest:
-        """The manifest with the rows that explanations need, when there are any that the model takes."""
-        if not work.has_rows:
-            return manifest
-        written = work.folder / BACKGROUND_FILE
-        request = {
-            "op": "background",
-            "background": str(written),
-            "limit": MAX_BACKGROUND_ROWS,
-            "nullable": [_takes_null(column, manifest.runtime) for column in manifest.signature.inputs],
-            **rows_request(work.folder, work.signature),
-        }
-        try:
-            answer = ask_platform(work.folder, self._limits, request)
-            rows = int(finite(answer.content["rows"], "rows")) if answer.ok else 0
-        except ModelBuildError as error:
-            work.say(f"it cannot be explained: {error.detail}")
-            return manifest
-        if not rows:
-            work.say(f"it cannot be explained: {answer.reason or 'no row of the sample is complete'}")
-            return manifest
-        shutil.copyfile(written, bundle / BACKGROUND_FILE, follow_symlinks=False)
-        return msgspec.structs.replace(
-            manifest,
-            explain=Background(file=BACKGROUND_FILE, rows=rows),
-            files=manifest.files | {BACKGROUND_FILE: _sha256(bundle / BACKGROUND_FILE)},
-        )
 
     def _check_process(self, work: "_Work", python: Path) -> tuple[Scalar, ...] | None:
         request = {
@@ -452,6 +408,56 @@ def _takes_null(column: Column, runtime: str) -> bool:
     if column.required:
         return False
     return runtime != "onnx" or column.missing is not None or column.type in ("float", "double")
+
+
+def _background_request(work: _Work, manifest: BundleManifest) -> dict[str, Any]:
+    return {
+        "op": "background",
+        "background": str(work.folder / BACKGROUND_FILE),
+        "limit": MAX_BACKGROUND_ROWS,
+        "nullable": [_takes_null(column, manifest.runtime) for column in manifest.signature.inputs],
+        **rows_request(work.folder, work.signature),
+    }
+
+
+def _with_background(work: _Work, bundle: Path, manifest: BundleManifest, answer: Answer) -> BundleManifest:
+    """The manifest with the rows that explanations need, when there are any that the model takes."""
+    try:
+        rows = int(finite(answer.content["rows"], "rows")) if answer.ok else 0
+    except ModelBuildError as error:
+        work.say(f"it cannot be explained: {error.detail}")
+        return manifest
+    if not rows:
+        work.say(f"it cannot be explained: {answer.reason or 'no row of the sample is complete'}")
+        return manifest
+    shutil.copyfile(work.folder / BACKGROUND_FILE, bundle / BACKGROUND_FILE, follow_symlinks=False)
+    return msgspec.structs.replace(
+        manifest,
+        explain=Background(file=BACKGROUND_FILE, rows=rows),
+        files=manifest.files | {BACKGROUND_FILE: _sha256(bundle / BACKGROUND_FILE)},
+    )
+
+
+def _with_folded(work: _Work, bundle: Path, manifest: BundleManifest, answer: Answer) -> BundleManifest:
+    """The manifest with a quicker form of the graph, where there is one. A failure costs nothing."""
+    assert manifest.onnx is not None
+    if not answer.ok:
+        work.say(f"the graph stays as it is: {answer.reason}")
+        (bundle / FOLDED_FILE).unlink(missing_ok=True)
+        return manifest
+    try:
+        given = {"file": FOLDED_FILE, "inputs": answer.content["inputs"], "cells": answer.content["cells"]}
+        quicker = msgspec.structs.replace(
+            manifest,
+            onnx=msgspec.structs.replace(manifest.onnx, folded=msgspec.convert(given, FoldedGraph)),
+            files=manifest.files | {FOLDED_FILE: _sha256(bundle / FOLDED_FILE)},
+        )
+        check_manifest(quicker)
+    except (BundleError, msgspec.ValidationError, KeyError, OSError) as error:
+        work.say(f"the graph stays as it is: {error}")
+        (bundle / FOLDED_FILE).unlink(missing_ok=True)
+        return manifest
+    return quicker
 
 
 def _with_warnings(manifest: BundleManifest, warnings: Sequence[Any]) -> BundleManifest:

@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,30 @@ def ask_platform(folder: Path, limits: ChildLimits, request: Mapping[str, Any]) 
     return _ask([sys.executable, *_ALONE, "-m", PLATFORM_WORKER], folder, limits, request)
 
 
+def ask_platform_each(
+    folder: Path, limits: ChildLimits, requests: Sequence[Mapping[str, Any]]
+) -> list[Answer]:
+    """Runs several requests in one process of ours, one after the other; each is answered as if it had been alone.
+
+    What ends that process is not taken for the answer to all of them: then each gets a process of its own.
+    """
+    try:
+        found = ask_platform(folder, limits, {"op": "each", "requests": list(requests)})
+        answers = found.content.get("answers") if found.ok else None
+        if isinstance(answers, list) and len(answers) == len(requests):
+            return [_answer(content, found.log) for content in answers]
+    except ModelBuildError:
+        pass
+    return [_alone(folder, limits, request) for request in requests]
+
+
+def _alone(folder: Path, limits: ChildLimits, request: Mapping[str, Any]) -> Answer:
+    try:
+        return ask_platform(folder, limits, request)
+    except ModelBuildError as error:
+        return Answer(False, error.detail, {"failed": True}, error.log)
+
+
 def ask_trial(folder: Path, limits: ChildLimits, request: Mapping[str, Any]) -> Answer:
     """Runs the program that tries bundles, and the server that it starts. Errors as in `_ask`."""
     return _ask([sys.executable, *_ALONE, "-m", TRIAL_WORKER], folder, limits, request)
@@ -114,6 +138,10 @@ def _read_answer(path: Path, exit_code: int | None, log: str) -> Answer:
         ) from error
     except (ValueError, RecursionError, OSError) as error:
         raise ModelBuildError("the model's process left an answer that cannot be read", log) from error
+    return _answer(content, log)
+
+
+def _answer(content: Any, log: str) -> Answer:
     if not isinstance(content, dict) or not isinstance(content.get("ok"), bool):
         raise ModelBuildError("the model's process left an answer of another form", log)
     return Answer(content["ok"], str(content.get("reason", ""))[:2000], content, log)

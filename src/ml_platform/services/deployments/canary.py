@@ -23,6 +23,8 @@ RECENT_SECONDS = 60.0
 _RECENT_REQUESTS = 100
 _TAIL_REQUESTS = 100
 _MANY_REQUESTS = 500
+_OF_A_FEW = 1.25
+"""By so much more the median of fewer than a hundred must be above the limit, unless it is beyond the old tail."""
 _OF_THE_FLOOR = 0.1
 """The part of the latency floor that holds for medians."""
 
@@ -210,15 +212,18 @@ def _has_a_tail_of_its_own(plan: CanaryPlan, new: Measured, old: Measured) -> bo
 def _slower_throughout(plan: CanaryPlan, new: Measured, old: Measured) -> str | None:
     """What a machine that stalls now and then does to a p95 it does to no median, so its floor is lower.
 
-    But it does it to the median of a few; and a revision that is asked now and then is colder than one that is
-    asked all the time. Of a few, and below the floor of the plan, half must be slower than one in twenty of the
-    old revision's is.
+    But it does it to the median of a few, which must be clearer. And a revision that is asked now and then is
+    colder than one that is asked all the time: below the floor of the plan half must be slower than one in twenty
+    of the old revision's is.
     """
     if new.p50_ms is None or old.p50_ms is None:
         return None
     limit = max(_OF_THE_FLOOR * plan.latency_floor_ms, plan.max_latency_ratio * old.p50_ms)
-    if new.requests < _TAIL_REQUESTS or new.p50_ms <= plan.latency_floor_ms:
-        limit = max(limit, old.p95_ms or 0.0)
+    tail = old.p95_ms or 0.0
+    if new.p50_ms <= plan.latency_floor_ms:
+        limit = max(limit, tail)
+    elif new.requests < _TAIL_REQUESTS:
+        limit = max(limit, min(tail, _OF_A_FEW * limit))
     if new.p50_ms <= limit:
         return None
     return f"median latency {new.p50_ms:.2f} ms is above {limit:.2f} ms (baseline {old.p50_ms:.2f} ms)"

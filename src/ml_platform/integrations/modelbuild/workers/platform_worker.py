@@ -449,16 +449,21 @@ def _plain(answer: Any) -> Any:
 OPERATIONS = {"rows": rows, "background": background, "graph": graph, "folded": folded, "score": score}
 
 
+def answered(request: dict[str, Any]) -> dict[str, Any]:
+    """What became of a request; of `each` what became of every one of its requests, in their order."""
+    if request["op"] == "each":
+        return {"ok": True, "answers": [answered(one) for one in request["requests"]]}
+    try:
+        return {"ok": True, **OPERATIONS[request["op"]](request)}
+    except Unsuitable as error:
+        return {"ok": False, "reason": str(error)}
+    except Exception as error:
+        return {"ok": False, "failed": True, "reason": f"{type(error).__name__}: {str(error)[:1000]}"}
+
+
 def main(path: str) -> int:
     request = json.loads(Path(path).read_text())
-    try:
-        found = OPERATIONS[request["op"]](request)
-        answer: dict[str, Any] = {"ok": True, **found}
-    except Unsuitable as error:
-        answer = {"ok": False, "reason": str(error)}
-    except Exception as error:
-        answer = {"ok": False, "failed": True, "reason": f"{type(error).__name__}: {str(error)[:1000]}"}
-    Path(request["answer"]).write_text(json.dumps(answer, allow_nan=False))
+    Path(request["answer"]).write_text(json.dumps(answered(request), allow_nan=False))
     return 0
 
 
