@@ -15,7 +15,6 @@ export const theme = createTheme({
     sizes: { h1: { fontSize: "1.375rem" }, h2: { fontSize: "1.0625rem" }, h3: { fontSize: "0.9375rem" } },
   },
   components: {
-    Notification: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
     Paper: { defaultProps: { withBorder: true, p: "md" } },
     Button: { defaultProps: { size: "xs" } },
     Notification: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
