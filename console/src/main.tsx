@@ -16,6 +16,8 @@ import { theme, variables } from "./theme";
 const client = newQueryClient();
 const router = createConsoleRouter(client);
 const nonce = document.querySelector('meta[name="style-nonce"]')?.getAttribute("content") ?? "";
+// The lock of what stands behind a dialog makes a style of its own, and looks for the nonce under this name.
+Object.assign(window, { __webpack_nonce__: nonce });
 
 const place = document.getElementById("root");
 if (place)
