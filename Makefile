@@ -36,8 +36,9 @@ console: $(CONSOLE) ## Build the web console
 $(CONSOLE): $(CONSOLE_SOURCES) | $(READY)
 	@./scripts/console.sh build || { [ $$? = 3 ] && echo "THE CONSOLE IS NOT BUILT: its packages could not be installed. Everything else works." >&2; }
 
-screenshots: $(READY) $(CONSOLE) ## Take the documents' pictures of the console anew
-	@CONSOLE_SCREENSHOTS=docs/images $(RUN)/python -m pytest tests/e2e/test_console.py -q -k "is_there"
+# All screens, of which docs/images holds those that the documents show.
+screenshots: $(READY) $(CONSOLE) ## Take pictures of every screen of the console into build/screenshots
+	@CONSOLE_SCREENSHOTS=build/screenshots $(RUN)/python -m pytest tests/e2e/test_console.py -q -k "is_there"
 
 demo: $(READY) $(CONSOLE) ## Start the platform and take the churn model from data to monitored production
 	@$(RUN)/mlops demo
