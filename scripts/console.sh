@@ -23,7 +23,13 @@ fi
 cd console
 if [ ! -e node_modules/.ready ] || [ package-lock.json -nt node_modules/.ready ]; then
   echo "Installing what the console is made of" >&2
-  npm ci --no-progress --loglevel=error >&2 || exit 3
+  log=$(mktemp)
+  if ! npm ci --no-progress --loglevel=error >"$log" 2>&1; then
+    cat "$log" >&2
+    grep -q EUSAGE "$log" && exit 1 # package-lock.json is not what package.json asks for: that is ours to mend
+    exit 3
+  fi
+  rm -f "$log"
   touch node_modules/.ready
 fi
 npm run --silent "${1:-build}" >&2
