@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONSOLE := src/ml_platform/server/static/console/index.html
-CONSOLE_SOURCES := $(shell find console/src console/public -type f ! -name schema.d.ts) console/index.html console/vite.config.ts console/package-lock.json docs/reference/openapi.json
+CONSOLE_SOURCES := $(shell find console/src console/public -type f ! -name schema.d.ts) console/index.html console/vite.config.ts console/tsconfig.json console/package.json console/package-lock.json scripts/console.sh docs/reference/openapi.json
 
 ifeq ($(shell uname -s)$(shell ldconfig -p 2>/dev/null | grep -c 'libgomp.so.1 '),Linux0)
 export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib/openmp:$(LD_LIBRARY_PATH)
@@ -130,4 +130,4 @@ soak-inference: $(READY) ## Kill inference workers and swap models for half an h
 	@PYTHONPATH=. $(RUN)/python benchmarks/inference_soak/run.py --seconds $(SOAK_SECONDS)
 
 clean: ## Remove the environment and caches
-	@rm -rf $(VENV) $(TOOLS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .tools console/node_modules src/ml_platform/server/static .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

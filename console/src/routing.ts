@@ -7,7 +7,7 @@ import {
   lazyRouteComponent,
   redirect,
 } from "@tanstack/react-router";
-import { actFor } from "./api/client";
+import { actFor, actsFor } from "./api/client";
 import { me } from "./api/me";
 
 export const rootRoute = createRootRouteWithContext<{ client: QueryClient }>()({
@@ -30,7 +30,13 @@ export const startRoute = createRoute({
 export const teamRoute = createRoute({
   getParentRoute: () => rootRoute,
   path: "$team",
-  beforeLoad: async ({ context, params }) => {
+  beforeLoad: async ({ context, params, preload }) => {
+    if (preload && !actsFor(params.team)) return;
+    // Another team is another page: what is still on its way for the one before must not meet this one's name.
+    if (!actsFor(undefined) && !actsFor(params.team)) {
+      window.location.reload();
+      await new Promise(() => undefined);
+    }
     actFor(params.team);
     await context.client.ensureQueryData(me(params.team));
   },

@@ -26,7 +26,7 @@ class NoBrowserError(Exception):
 def chromium_path() -> str:
     """Where Chromium is; installs Debian's when it may."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
+        if (found := shutil.which(name)) and _starts(found):
             return found
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise NoBrowserError(
@@ -44,6 +44,12 @@ def chromium_path() -> str:
     if found is None:
         raise NoBrowserError(f"Chromium could not be installed: {done.stderr.strip()[-300:]}")
     return found
+
+
+def _starts(program: str) -> bool:
+    """Whether it is a browser: some systems put a program there that only says how to install one."""
+    asked = subprocess.run([program, "--version"], capture_output=True, timeout=60)
+    return asked.returncode == 0
 
 
 def why_not() -> str | None:

@@ -95,6 +95,12 @@ class TestTheGate:
         assert (answer.status_code, answer.headers["location"]) == (307, "/console/")
 
 
+class TestAnswersOfTheApi:
+    def test_are_kept_by_no_browser(self, platform: RunningPlatform) -> None:
+        browser = signed_in(platform, platform.new_user(platform.new_team(), "viewer"))
+        assert browser.get("/whoami").headers["cache-control"] == "no-store"
+
+
 class TestIdleSessions:
     def test_end_by_the_rule_of_the_strictest_team(self, platform: RunningPlatform) -> None:
         team, other = platform.new_team(), platform.new_team()
@@ -130,6 +136,30 @@ class TestIdleSessions:
         self._unused_for(platform, timedelta(minutes=14))
         assert browser.get("/whoami").status_code == 200
         self._unused_for(platform, timedelta(minutes=2), more=True)
+        assert browser.get("/whoami").status_code == 200
+
+    def test_mlflows_pages_that_ask_by_themselves_keep_it_alive_as_little(
+        self, platform: RunningPlatform
+    ) -> None:
+        team = platform.new_team()
+        browser = signed_in(platform, platform.new_user(team, "viewer"))
+        platform.admin.patch(f"/teams/{team}", json={"session_idle_minutes": 15})
+        self._unused_for(platform, timedelta(minutes=14))
+        search = f"{platform.url}/mlflow/ajax-api/2.0/mlflow/experiments/search?max_results=1"
+        assert browser.get(search).status_code == 200
+        self._unused_for(platform, timedelta(minutes=2), more=True)
+        assert browser.get("/whoami").status_code == 401
+
+    def test_of_an_administrator_end_by_the_rule_of_the_team_that_is_asked_for(
+        self, platform: RunningPlatform
+    ) -> None:
+        team = platform.new_team()
+        platform.admin.patch(f"/teams/{team}", json={"session_idle_minutes": 15})
+        link = platform.admin.post("/sign-in-links").json()["url"]
+        browser = platform.client()
+        browser.post(platform.url + "/login", json={"code": link.partition("#code=")[2]})
+        self._unused_for(platform, timedelta(minutes=16))
+        assert browser.get("/whoami", headers={"mlops-team": team}).status_code == 401
         assert browser.get("/whoami").status_code == 200
 
     def test_minutes_below_five_are_refused(self, platform: RunningPlatform) -> None:

@@ -15,6 +15,10 @@ export function actFor(name: string | undefined): void {
   team = name;
 }
 
+export function actsFor(name: string | undefined): boolean {
+  return team === name;
+}
+
 const BACKGROUND_AFTER_MS = 30_000;
 
 const middleware: Middleware = {
@@ -27,6 +31,7 @@ const middleware: Middleware = {
     return request;
   },
   async onResponse({ response }) {
+    if (response.status === 401) leave();
     if (!response.ok) throw await problemOf(response);
     return response;
   },
@@ -34,6 +39,16 @@ const middleware: Middleware = {
     return error instanceof ProblemError ? error : ProblemError.unreachable();
   },
 };
+
+const LEFT = "left-at";
+
+/** The session is over: the gate says how to sign in, and nothing that was shown stays in memory. */
+function leave(): void {
+  const before = Number(sessionStorage.getItem(LEFT));
+  if (Date.now() - before < 10_000) return; // whatever goes wrong, a page does not load itself for ever
+  sessionStorage.setItem(LEFT, String(Date.now()));
+  window.location.reload();
+}
 
 export const api = createClient<paths>({ baseUrl: "/", credentials: "same-origin" });
 api.use(middleware);

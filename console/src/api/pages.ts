@@ -1,6 +1,7 @@
 /** Lists by cursor, as one growing list of rows. */
 
 import { useInfiniteQuery } from "@tanstack/react-query";
+import { useCallback, useMemo } from "react";
 import type { Pages } from "../parts/table";
 
 export interface PageOf<T> {
@@ -18,6 +19,7 @@ export function usePages<T>(
     queryFn: ({ pageParam }) => page(pageParam),
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (last) => last.next_cursor ?? undefined,
+    refetchOnWindowFocus: (current) => (current.state.data?.pages.length ?? 0) <= 1,
     // Somebody who reads far down is not served by a list that moves: only the first page lives.
     refetchInterval: (current) => {
       const read = current.state.data?.pages ?? [];
@@ -25,14 +27,19 @@ export function usePages<T>(
       return typeof refetchInterval === "function" ? refetchInterval(read[0]?.items ?? []) : refetchInterval;
     },
   });
+  const { data, error, hasNextPage, isFetchingNextPage, isFetchNextPageError, fetchNextPage, refetch } =
+    query;
+  const rows = useMemo(() => data?.pages.flatMap((each) => each.items), [data]);
+  const load = useCallback(() => void fetchNextPage(), [fetchNextPage]);
   return {
-    rows: query.data?.pages.flatMap((each) => each.items),
-    error: query.error,
+    rows,
+    error,
     more: {
-      has: query.hasNextPage,
-      load: () => void query.fetchNextPage(),
-      loading: query.isFetchingNextPage,
+      has: hasNextPage,
+      load,
+      loading: isFetchingNextPage,
+      failed: isFetchNextPageError ? error : null,
     },
-    again: () => void query.refetch(),
+    again: () => void refetch(),
   };
 }

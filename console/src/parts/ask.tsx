@@ -42,11 +42,11 @@ export function ActButton({
   const [text, setText] = useState("");
   const mutation = useMutation({
     mutationFn: () => act(text.trim()),
-    onSuccess: async () => {
+    onSuccess: () => {
       notifications.show({ message: done });
       setOpen(false);
       setText("");
-      await client.invalidateQueries();
+      void client.invalidateQueries();
     },
     onError: (error) => {
       if (!confirm && !reason)
@@ -68,8 +68,10 @@ export function ActButton({
           loading={mutation.isPending && !ask}
           onClick={() => {
             if (why) return;
-            if (ask) setOpen(true);
-            else mutation.mutate();
+            if (ask) {
+              mutation.reset();
+              setOpen(true);
+            } else mutation.mutate();
           }}
         >
           {children}

@@ -5,7 +5,10 @@ export const DASH = "–";
 export function number(value: number | null | undefined, digits = 3): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return DASH;
   if (Number.isInteger(value)) return value.toLocaleString("en-GB");
-  return value.toLocaleString("en-GB", { maximumSignificantDigits: Math.max(digits, 1) });
+  const whole = Math.max(0, Math.floor(Math.log10(Math.abs(value))) + 1);
+  return value.toLocaleString("en-GB", {
+    maximumSignificantDigits: Math.max(digits, whole + (whole > 3 ? 1 : 0), 1),
+  });
 }
 
 export function percent(share: number | null | undefined, digits = 1): string {

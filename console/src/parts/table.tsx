@@ -3,7 +3,7 @@
  * comes near the end of what is there.
  */
 
-import { Center, Loader, Text, VisuallyHidden } from "@mantine/core";
+import { Center, Loader, VisuallyHidden } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useRef, useState } from "react";
 import { Empty, Failed, Loading } from "./states";
@@ -17,13 +17,21 @@ export interface Column<T> {
   width?: string;
 }
 
+interface More {
+  has: boolean;
+  load: () => void;
+  loading: boolean;
+  /** Why the next page did not come; it is asked for again only when somebody says so. */
+  failed: unknown;
+}
+
 interface Props<T> {
   label: string;
   columns: Column<T>[];
   rows: readonly T[];
   id: (row: T) => string;
   empty?: React.ReactNode;
-  more?: { has: boolean; load: () => void; loading: boolean };
+  more?: More;
 }
 
 const ROW = 37;
@@ -47,10 +55,12 @@ export function Table<T>({ label, columns, rows, id, empty, more }: Props<T>) {
   });
   const shown = virtual ? virtualizer.getVirtualItems() : [];
   const last = shown.at(-1)?.index ?? 0;
+  const { has = false, loading = false, failed = null, load } = more ?? {};
+  const near = !virtual || last >= rows.length - 40;
   useEffect(() => {
-    if (virtual && more?.has && !more.loading && last >= rows.length - 40) more.load();
-  }, [virtual, last, rows.length, more]);
-  if (rows.length === 0) return <>{empty ?? <Empty title="Nothing here yet" />}</>;
+    if (near && has && !loading && !failed) load?.();
+  }, [near, has, loading, failed, load]);
+  if (rows.length === 0 && !has) return <>{empty ?? <Empty title="Nothing here yet" />}</>;
   const above = shown[0]?.start ?? 0;
   const below = virtual ? virtualizer.getTotalSize() - (shown.at(-1)?.end ?? 0) : 0;
   const line = (row: T) => (
@@ -109,17 +119,8 @@ export function Table<T>({ label, columns, rows, id, empty, more }: Props<T>) {
           <Loader size="xs" aria-label="Loading more" />
         </Center>
       )}
-      {!virtual && more?.has && !more.loading && <LoadMore load={more.load} />}
+      {failed !== null && <Failed error={failed} again={load} />}
     </section>
-  );
-}
-
-function LoadMore({ load }: { load: () => void }) {
-  useEffect(load, [load]); // fewer rows than a screen holds: there is nothing to scroll
-  return (
-    <Text size="sm" c="dimmed" ta="center" p="xs">
-      More to come
-    </Text>
   );
 }
 
@@ -171,7 +172,7 @@ function sort<T>(rows: readonly T[], by: Column<T>["by"], down: boolean): readon
 export interface Pages<T> {
   rows: readonly T[] | undefined;
   error: unknown;
-  more: { has: boolean; load: () => void; loading: boolean };
+  more: More;
   again: () => void;
 }
 

@@ -1,7 +1,7 @@
 /** What stands around everything, also when no team is known: lost addresses and failures. */
 
 import { Anchor, Code, Container, Stack, Text, Title } from "@mantine/core";
-import { type ErrorComponentProps, Outlet } from "@tanstack/react-router";
+import { type ErrorComponentProps, Outlet, useRouter } from "@tanstack/react-router";
 import { ProblemError } from "../api/problem";
 import { Failed } from "../parts/states";
 
@@ -20,17 +20,18 @@ export function NotFound() {
   );
 }
 
-export function Broken({ error, reset }: ErrorComponentProps) {
+export function Broken({ error }: ErrorComponentProps) {
+  const router = useRouter();
   if (error instanceof ProblemError && error.status === 401) return <SignedOut />;
   return (
     <Notice title="This page could not be shown">
-      <Failed error={error} again={reset} />
+      <Failed error={error} again={() => void router.invalidate()} />
     </Notice>
   );
 }
 
 /** The session has ended. Only a terminal can open a new one: there is no password to type. */
-export function SignedOut() {
+function SignedOut() {
   return (
     <Notice title="Sign in">
       <Text>

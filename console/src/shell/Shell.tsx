@@ -2,6 +2,7 @@
 
 import {
   ActionIcon,
+  Alert,
   AppShell,
   Avatar,
   Burger,
@@ -19,15 +20,13 @@ import {
 import { useDisclosure } from "@mantine/hooks";
 import { spotlight } from "@mantine/spotlight";
 import { IconLogout, IconMoonStars, IconSearch, IconSun, IconUser } from "@tabler/icons-react";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { createLink, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
+import { useQuery } from "@tanstack/react-query";
+import { createLink, Outlet, useRouterState } from "@tanstack/react-router";
 import { type AnchorHTMLAttributes, forwardRef, useEffect } from "react";
 import { me } from "../api/me";
-import { ProblemError } from "../api/problem";
 import { useTeam } from "../parts/link";
 import { Commands } from "./Commands";
 import { PLACES } from "./places";
-import { SignedOut } from "./Root";
 
 const NavigationLink = createLink(
   forwardRef<
@@ -40,10 +39,8 @@ export function Shell() {
   const team = useTeam();
   const [open, { toggle, close }] = useDisclosure(false);
   const path = useRouterState({ select: (state) => state.location.pathname });
-  const ended = useSessionEnded();
   // biome-ignore lint/correctness/useExhaustiveDependencies: wherever one goes, the menu of a phone closes
   useEffect(close, [path, close]);
-  if (ended) return <SignedOut />;
   return (
     <AppShell
       header={{ height: 48 }}
@@ -86,6 +83,7 @@ export function Shell() {
         ))}
       </AppShell.Navbar>
       <AppShell.Main id="content" tabIndex={-1}>
+        <Away team={team} />
         <Outlet />
       </AppShell.Main>
       <Commands team={team} />
@@ -93,17 +91,19 @@ export function Shell() {
   );
 }
 
-/** Any query that learns that the session is over ends the page: nothing on it may be trusted to be current. */
-function useSessionEnded(): boolean {
-  const cache = useQueryClient().getQueryCache();
-  const { error } = useQuery({ ...me(useTeam()), refetchInterval: 60_000 });
-  const failed = (problem: unknown) => problem instanceof ProblemError && problem.status === 401;
-  return failed(error) || cache.getAll().some((query) => failed(query.state.error));
+/** What is on the page stays readable while the platform is away, and says that it may be old. */
+function Away({ team }: { team: string }) {
+  const { error, data } = useQuery({ ...me(team), refetchInterval: 30_000 });
+  if (!error || !data) return null;
+  return (
+    <Alert color="yellow" variant="outline" mb="md" role="status" title={error.message}>
+      What this page shows may be old.
+    </Alert>
+  );
 }
 
 function TeamSwitch({ team }: { team: string }) {
   const { data } = useQuery(me(team));
-  const navigate = useNavigate();
   const teams = Object.keys(data?.teams ?? {});
   if (!teams.includes(team)) teams.push(team);
   return (
@@ -115,7 +115,7 @@ function TeamSwitch({ team }: { team: string }) {
       w={150}
       allowDeselect={false}
       searchable={teams.length > 8}
-      onChange={(name) => name && navigate({ to: "/$team", params: { team: name } })}
+      onChange={(name) => name && window.location.assign(`/console/${encodeURIComponent(name)}`)}
     />
   );
 }
@@ -190,6 +190,9 @@ function Person({ team }: { team: string }) {
 }
 
 async function signOut(): Promise<void> {
-  await fetch("/logout", { method: "POST", headers: { "x-mlops-csrf": "1" } });
-  window.location.assign("/console/");
+  try {
+    await fetch("/logout", { method: "POST", headers: { "x-mlops-csrf": "1" } });
+  } finally {
+    window.location.assign("/console/");
+  }
 }

@@ -61,7 +61,9 @@ class RequestMiddleware:
         state["upload"] = any(path.match(scope["path"]) for path in self._uploads)
         large = state["upload"] or _is_mlflow(scope)
         bounded = _BoundedBody(receive, self._max_body if large else self._max_json)
-        answer = _Answer(send, request_id)
+        answer = _Answer(
+            send, request_id, kept=not scope["path"].startswith("/api/") or scope["method"] != "GET"
+        )
         started = time.perf_counter()
         try:
             if bounded.refuses(headers):
@@ -124,9 +126,10 @@ class _BoundedBody:
 
 
 class _Answer:
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, *, kept: bool) -> None:
         self._send = send
         self._request_id = request_id
+        self._kept = kept  # what the API shows is nobody's to keep on a disk, a browser's least of all
         self.status = 500
         self.started = False
 
@@ -138,4 +141,6 @@ class _Answer:
             headers["x-request-id"] = self._request_id
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
+            if not self._kept:
+                headers.setdefault("cache-control", "no-store")
         await self._send(message)

@@ -62,7 +62,10 @@ class MlflowAccess:
             if token is not None:
                 actor = self._authenticator.authenticate(token, team=team, source=source)
             else:
-                actor = self._authenticator.authenticate_session(cookie or "", team=team, source=source)
+                # MLflow's pages ask again by themselves; opening one of them passes the gate, which counts as use.
+                actor = self._authenticator.authenticate_session(
+                    cookie or "", team=team, source=source, background=True
+                )
         except AppError as error:
             return Refusal(status=error.status, reason=error.detail, location="/login" if cookie else None)
         identity = self._identity(actor)

@@ -1,6 +1,6 @@
 /** Who did what to what, and whether the log still is what was written. */
 
-import { Button, Collapse, Group, Paper, Stack, TextInput } from "@mantine/core";
+import { Button, Group, Paper, Stack, TextInput } from "@mantine/core";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import { answer, api } from "../../api/client";
@@ -31,6 +31,7 @@ export function Audit() {
     >
       <Integrity team={team} />
       <Search team={team} filters={filters} key={JSON.stringify(filters)} />
+      <div aria-live="polite">{open && <Details event={open} close={() => setOpen(null)} />}</div>
       <Panel title="Events" flush>
         <PagedTable
           label="Audit events"
@@ -60,9 +61,6 @@ export function Audit() {
           ]}
         />
       </Panel>
-      <Collapse expanded={open !== null}>
-        {open && <Details event={open} close={() => setOpen(null)} />}
-      </Collapse>
     </Page>
   );
 }
@@ -78,7 +76,7 @@ function Search({ team, filters }: { team: string; filters: Filters }) {
       w={{ base: "100%", sm: 170 }}
       maxLength={200}
       value={draft[name] ?? ""}
-      onChange={(event) => setDraft({ ...draft, [name]: event.currentTarget.value.trim() || undefined })}
+      onChange={(event) => setDraft({ ...draft, [name]: event.currentTarget.value || undefined })}
     />
   );
   return (
@@ -86,7 +84,7 @@ function Search({ team, filters }: { team: string; filters: Filters }) {
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          void navigate({ to: "/$team/audit", params: { team }, search: draft });
+          void navigate({ to: "/$team/audit", params: { team }, search: trimmed(draft) });
         }}
       >
         <Group align="flex-end" gap="sm">
@@ -106,6 +104,14 @@ function Search({ team, filters }: { team: string; filters: Filters }) {
         </Group>
       </form>
     </Paper>
+  );
+}
+
+function trimmed(filters: Filters): Filters {
+  return Object.fromEntries(
+    Object.entries(filters)
+      .map(([name, value]) => [name, value?.trim()])
+      .filter(([, value]) => value),
   );
 }
 

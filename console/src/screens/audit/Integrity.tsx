@@ -1,6 +1,7 @@
 import { Button, Group, Stack, Text } from "@mantine/core";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { answer, api } from "../../api/client";
+import { saved } from "../../api/save";
 import { number, roughly } from "../../parts/figures";
 import { Panel } from "../../parts/page";
 import { Failed } from "../../parts/states";
@@ -10,6 +11,12 @@ import { When } from "../../parts/when";
 /** The chain checked now, the write-once archive, and the export to check elsewhere. */
 export function Integrity({ team }: { team: string }) {
   const verify = useMutation({ mutationFn: () => answer(api.GET("/api/v1/audit/verify")) });
+  const exporting = useMutation({
+    mutationFn: async () => {
+      const text = await answer(api.GET("/api/v1/audit/export", { parseAs: "text" }));
+      saved(String(text), `audit-${team}.jsonl`, "application/x-ndjson");
+    },
+  });
   const archive = useQuery({
     queryKey: [team, "audit-archive"],
     queryFn: () => answer(api.GET("/api/v1/audit/archive")),
@@ -23,7 +30,7 @@ export function Integrity({ team }: { team: string }) {
           <Button variant="default" loading={verify.isPending} onClick={() => verify.mutate()}>
             Verify the chain
           </Button>
-          <Button variant="default" component="a" href="/api/v1/audit/export" download="audit.jsonl">
+          <Button variant="default" loading={exporting.isPending} onClick={() => exporting.mutate()}>
             Export
           </Button>
         </Group>
@@ -45,6 +52,7 @@ export function Integrity({ team }: { team: string }) {
           </Text>
         ))}
         {verify.error && <Failed error={verify.error} />}
+        {exporting.error && <Failed error={exporting.error} />}
         {archive.data && (
           <Text size="sm" component="div">
             Write-once archive: <Status of={archive.data.state} />

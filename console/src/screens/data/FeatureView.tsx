@@ -137,7 +137,7 @@ function Progress({ team, id }: { team: string; id: string }) {
           params: { path: { materialization_id: id } },
         }),
       ),
-    refetchInterval: (current) => (current.state.data?.finished_at ? false : LIVE),
+    refetchInterval: (current) => (current.state.data && !current.state.data.finished_at ? LIVE : false),
   });
   if (query.error) return <Failed error={query.error} />;
   if (!query.data) return null;

@@ -4,8 +4,8 @@ import "./deployments.css";
 
 import { Group, Tabs } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
-import { lazy, Suspense } from "react";
+import { lazyRouteComponent, useNavigate, useParams, useSearch } from "@tanstack/react-router";
+import { Suspense } from "react";
 import { Link, useTeam } from "../../parts/link";
 import { Page } from "../../parts/page";
 import { Loaded, Loading } from "../../parts/states";
@@ -15,9 +15,9 @@ import { State } from "./Deployments";
 import { Overview } from "./Overview";
 import { Rollouts } from "./Rollouts";
 
-const TryIt = lazy(async () => ({ default: (await import("./try/TryIt")).TryIt }));
-const AsOf = lazy(async () => ({ default: (await import("./AsOf")).AsOf }));
-const Watch = lazy(async () => ({ default: (await import("./Watch")).Watch }));
+const TryIt = lazyRouteComponent(() => import("./try/TryIt"), "TryIt");
+const AsOf = lazyRouteComponent(() => import("./AsOf"), "AsOf");
+const Watch = lazyRouteComponent(() => import("./Watch"), "Watch");
 
 const TABS: [string, string][] = [
   ["overview", "Overview"],

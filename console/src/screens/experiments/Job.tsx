@@ -21,7 +21,7 @@ export function Job() {
   const query = useQuery({
     queryKey: [team, "jobs", id],
     queryFn: () => answer(api.GET("/api/v1/jobs/{job_id}", { params: { path: { job_id: id } } })),
-    refetchInterval: (current) => (current.state.data && !isMoving(current.state.data.status) ? false : LIVE),
+    refetchInterval: (current) => (current.state.data && isMoving(current.state.data.status) ? LIVE : false),
   });
   const job = query.data;
   return (

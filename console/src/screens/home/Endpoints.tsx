@@ -13,7 +13,7 @@ const SHOWN = 20;
 /** What serves now and how it does, by the last hour's traffic. */
 export function Endpoints({ team }: { team: string }) {
   const query = useQuery({
-    queryKey: [team, "deployments", "newest"],
+    queryKey: [team, "deployments", "list", SHOWN],
     queryFn: () => answer(api.GET("/api/v1/deployments", { params: { query: { limit: SHOWN } } })),
     refetchInterval: CALM,
   });

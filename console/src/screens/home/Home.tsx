@@ -97,19 +97,38 @@ function Needs({ team }: { team: string }) {
 }
 
 async function needs(team: string): Promise<Need[]> {
-  const list = { limit: 50 };
+  const list = { limit: 200 };
   const [approvals, alerts, deployments, models] = await Promise.all([
     answer(api.GET("/api/v1/approvals", { params: { query: { ...list, status: "pending" } } })),
     answer(api.GET("/api/v1/alerts", { params: { query: { ...list, status: "open" } } })),
-    answer(api.GET("/api/v1/deployments", { params: { query: list } })),
+    answer(api.GET("/api/v1/deployments", { params: { query: { limit: LOOKED_AT } } })),
     answer(api.GET("/api/v1/governance/models", { params: { query: list } })),
   ]);
+  const live = deployments.items.filter((each) => each.status !== "retired" && each.last_rollout_id);
+  const last = await Promise.all(live.map((each) => lastRollout(each)));
   return [
     ...alerts.items.map((alert) => alertNeed(team, alert)),
     ...approvals.items.map((approval) => approvalNeed(team, approval)),
-    ...deployments.items.filter(stopped).map((deployment) => rolloutNeed(team, deployment)),
+    ...last.filter(stopped).map((rollout) => rolloutNeed(team, rollout)),
     ...models.items.filter((model) => model.overdue).map((model) => reviewNeed(team, model)),
   ];
+}
+
+/** The endpoints, newest first, whose last rollout is looked at. */
+const LOOKED_AT = 20;
+
+interface Last {
+  deployment: Schemas["Deployment"];
+  rollout: Schemas["Rollout"] | undefined;
+}
+
+async function lastRollout(deployment: Schemas["Deployment"]): Promise<Last> {
+  const { items } = await answer(
+    api.GET("/api/v1/deployments/{deployment_id}/rollouts", {
+      params: { path: { deployment_id: deployment.deployment_id }, query: { limit: 1 } },
+    }),
+  );
+  return { deployment, rollout: items[0] };
 }
 
 function alertNeed(team: string, alert: Schemas["Alert"]): Need {
@@ -138,21 +157,20 @@ function approvalNeed(team: string, approval: Schemas["Approval"]): Need {
   };
 }
 
-function stopped({ rollout_status: status }: Schemas["Deployment"]): boolean {
-  return status === "failed" || status === "rolled_back";
+function stopped({ rollout }: Last): boolean {
+  return rollout?.status === "failed" || rollout?.status === "rolled_back";
 }
 
-function rolloutNeed(team: string, deployment: Schemas["Deployment"]): Need {
-  const status = deployment.rollout_status ?? "failed";
+function rolloutNeed(team: string, { deployment, rollout }: Last): Need {
   return {
     key: deployment.deployment_id,
-    state: <Status of={status} />,
+    state: <Status of={rollout?.status ?? "failed"} />,
     what: (
-      <Link to="/$team/deployments/$deployment" params={{ team, deployment: deployment.deployment_id }}>
-        {deployment.environment}/{deployment.name}: {deployment.rollout_model_id ?? "its last rollout"}
+      <Link to="/$team/rollouts/$rollout" params={{ team, rollout: rollout?.rollout_id ?? "" }}>
+        {rollout?.model_name}/{rollout?.model_version} to {deployment.environment}/{deployment.name}
       </Link>
     ),
-    at: deployment.updated_at,
+    at: rollout?.finished_at ?? deployment.updated_at,
   };
 }
 

@@ -20,7 +20,7 @@ import { Review } from "./Review";
 export function Models() {
   const team = useTeam();
   const [wanted, setWanted] = useState("");
-  const pages = usePages([team, "models", "catalogue"], cataloguePage, CALM);
+  const pages = usePages([team, "catalogue"], cataloguePage, CALM);
   const serving = useQuery({
     queryKey: [team, "deployments", "serving"],
     queryFn: endpoints,

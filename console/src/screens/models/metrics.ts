@@ -2,9 +2,18 @@
 
 const KNOWN = ["roc_auc", "accuracy", "f1", "precision", "recall", "log_loss", "rmse", "mae", "r2"];
 
+const LOWER = /(^|_)(loss|error|rmse|mae|mse|mape|brier|deviance)(_|$)/;
+const HIGHER = /(^|_)(accuracy|auc|f1|precision|recall|r2|score|map|ndcg|specificity|sensitivity)(_|$)/;
+
 /** Whether a number is better when it is smaller. */
 export function lowerIsBetter(metric: string): boolean {
-  return /(^|_)(log_loss|rmse|mae|mse|loss|error|brier)/.test(metric);
+  return LOWER.test(metric);
+}
+
+/** Which way is better, or null where the name does not tell. */
+export function betterWay(metric: string): "lower" | "higher" | null {
+  if (LOWER.test(metric)) return "lower";
+  return HIGHER.test(metric) ? "higher" : null;
 }
 
 /** Counts are metrics of a run, but say nothing about quality. */

@@ -36,7 +36,9 @@ export function Alert() {
               <>
                 {alert.status === "open" && (
                   <ActButton
+                    needs="deploy_staging"
                     reason="optional"
+                    longest={200}
                     done="Acknowledged"
                     act={(note) =>
                       answer(
@@ -51,7 +53,9 @@ export function Alert() {
                   </ActButton>
                 )}
                 <ActButton
+                  needs="deploy_staging"
                   reason="optional"
+                  longest={200}
                   done="Resolved"
                   act={(note) =>
                     answer(

@@ -17,7 +17,7 @@ export function Alerts({ team }: { team: string }) {
   const [shown, setShown] = useState<(typeof SHOWN)[number]>("open");
   const status = shown === "all" ? undefined : shown;
   const pages = usePages(
-    [team, "alerts", shown],
+    [team, "alert-list", shown],
     (cursor) => answer(api.GET("/api/v1/alerts", { params: { query: { limit: 100, cursor, status } } })),
     CALM,
   );

@@ -16,7 +16,7 @@ import { Retrainings } from "./Retrainings";
 export function Monitoring() {
   const team = useTeam();
   const query = useQuery({
-    queryKey: [team, "deployments", "newest"],
+    queryKey: [team, "deployments", "list", 200],
     queryFn: () => answer(api.GET("/api/v1/deployments", { params: { query: { limit: 200 } } })),
     refetchInterval: CALM,
   });

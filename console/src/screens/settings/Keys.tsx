@@ -79,12 +79,21 @@ function Maker({ team, close }: { team: string; close: () => void }) {
   const make = useMutation({
     mutationFn: () =>
       answer(
-        api.POST("/api/v1/keys", { body: { name, expires_in_days: typeof days === "number" ? days : null } }),
+        api.POST("/api/v1/keys", { body: { name, expires_in_days: days === "" ? null : Number(days) } }),
       ),
+    gcTime: 0, // the token is nowhere once the window is closed
     onSuccess: () => client.invalidateQueries({ queryKey: [team, "keys"] }),
   });
   return (
-    <Modal opened onClose={close} title="New key" centered closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal
+      opened
+      onClose={close}
+      title="New key"
+      closeOnClickOutside={!make.data}
+      closeOnEscape={!make.data}
+      centered
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
       {make.data ? (
         <Stack gap="sm">
           <Text size="sm">
@@ -121,6 +130,7 @@ function Maker({ team, close }: { team: string; close: () => void }) {
               label="Days until it ends"
               description="Empty: it does not end"
               min={1}
+              allowDecimal={false}
               max={3650}
               value={days}
               onChange={setDays}

@@ -98,7 +98,7 @@ function Editor({
         api.PUT("/api/v1/teams/{team}/members/{user}", { params: { path: { team, user } }, body: { roles } }),
       ),
     onSuccess: async () => {
-      await client.invalidateQueries({ queryKey: [team, "members"] });
+      await client.invalidateQueries({ queryKey: [team] });
       close();
     },
   });

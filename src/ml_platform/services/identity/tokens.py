@@ -54,8 +54,6 @@ class TokenAuthenticator:
             row = session.get(BrowserSessionRow, sha256_of(cookie))
             if row is None or row.ended_at is not None or row.expires_at <= now:
                 raise UnauthenticatedError("the session has ended", hint="open a new link: mlops login --web")
-            if row.last_seen_at + _idle(session, row) <= now:
-                raise UnauthenticatedError("the session timed out", hint="open a new link: mlops login --web")
             actor = self._actor(
                 session,
                 user=session.get(UserRow, row.user_id),
@@ -64,6 +62,8 @@ class TokenAuthenticator:
                 key=None,
                 source=source,
             )
+            if row.last_seen_at + _idle(session, row.user_id, actor.team_id) <= now:
+                raise UnauthenticatedError("the session timed out", hint="open a new link: mlops login --web")
         if not background and row.last_seen_at + _TOUCH_EVERY <= now:
             self._touch(row.token_sha256, now)
         return actor
@@ -126,11 +126,14 @@ def _actor_of(
     )
 
 
-def _idle(session: Session, row: BrowserSessionRow) -> timedelta:
+def _idle(session: Session, user_id: str, team_id: str) -> timedelta:
     """How long a session may be unused: the shortest that any of its user's teams asks for.
 
-    One session serves all teams of its user, so that the strictest team's rule holds in each of them.
+    One session serves all teams of its user, so that the strictest team's rule holds in each of them; an
+    administrator also meets that of the team that is asked for.
     """
-    asked = [team.session_idle_minutes for _, team in IdentityRepository(session).teams_of(row.user_id)]
+    teams = [team for _, team in IdentityRepository(session).teams_of(user_id)]
+    teams.append(session.get_one(TeamRow, team_id))
+    asked = [team.session_idle_minutes for team in teams]
     minutes = [each for each in asked if each is not None]
     return min([SESSION_IDLE, *(timedelta(minutes=each) for each in minutes)])

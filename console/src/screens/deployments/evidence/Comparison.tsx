@@ -3,26 +3,7 @@
 import { number } from "../../../parts/figures";
 import { Table } from "../../../parts/table";
 import { type Bag, figure, words } from "../../../parts/unknown";
-
-const LESS_IS_BETTER = new Set([
-  "rmse",
-  "mae",
-  "mse",
-  "mape",
-  "log_loss",
-  "brier_score",
-  "loss",
-  "error_rate",
-]);
-const NEUTRAL = new Set([
-  "example_count",
-  "rows",
-  "score",
-  "true_negatives",
-  "true_positives",
-  "false_negatives",
-  "false_positives",
-]);
+import { betterWay } from "../../models/metrics";
 
 export interface Compared {
   name: string;
@@ -73,8 +54,9 @@ function Difference({ of: { name, ours, theirs } }: { of: Compared }) {
   if (by === 0) return <>same</>;
   const signed = `${by > 0 ? "+" : "−"}${number(Math.abs(by), 2)}`;
   const base = name.split("/").at(-1) ?? name;
-  if (NEUTRAL.has(base)) return <>{signed}</>;
-  const better = by > 0 !== LESS_IS_BETTER.has(base);
+  const way = base === "score" ? null : betterWay(base);
+  if (way === null) return <>{signed}</>;
+  const better = by > 0 === (way === "higher");
   return (
     <span className={better ? "tone-good" : "tone-bad"}>
       {signed} {better ? "better" : "worse"}

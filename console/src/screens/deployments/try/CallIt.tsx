@@ -43,7 +43,7 @@ const WRITERS: Record<Form, (of: Deployment, instances: unknown[]) => string> = 
     ].join("\n"),
   sdk: (of, instances) =>
     [
-      "from ml_platform.sdk import Platform",
+      "from ml_platform import Platform",
       "",
       `deployment = Platform().deployments.get("${of.environment}/${of.name}")`,
       `print(deployment.predict(${python(instances, "")}))`,
